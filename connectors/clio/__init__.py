@@ -1,0 +1,387 @@
+"""Clio Manage, API v4: contacts, matters, bills (read only) and time entries.
+
+Written from https://docs.developers.clio.com/api-reference/ and the vendor's OpenAPI description; never run on a live
+account. This file knows Clio's paging, etags and error bodies, `payloads.py` its shapes. Pacing, retries and tokens
+are the shared client's work, and what a field means is the mapping's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+from connectors.clio.payloads import COLLECTIONS, holds, narrowed, outgoing
+from connectors.contract import (
+    JSON,
+    Account,
+    Checked,
+    Create,
+    Cursor,
+    Delete,
+    Facts,
+    Finding,
+    Page,
+    Record,
+    Resource,
+    Setting,
+    Spec,
+    Update,
+    Version,
+)
+from connectors.errors import (
+    CursorExpired,
+    Misconfigured,
+    MissingPermission,
+    Refused,
+    ShapeChanged,
+    Stale,
+    SyncError,
+    TryLater,
+    UnknownOutcome,
+)
+
+if TYPE_CHECKING:
+    from connectors.http import Reply, VendorHTTP
+
+# A token works only in its own region, and each region has its own developer portal (/api-docs/authorization).
+REGIONS = {
+    "us": "https://app.clio.com",
+    "eu": "https://eu.app.clio.com",
+    "ca": "https://ca.app.clio.com",
+    "au": "https://au.app.clio.com",
+}
+
+# The default of the description this was written from. A retired version is answered with 410.
+HEADERS = {"X-API-VERSION": "4.0.9"}
+
+PAGE_MAX = 200
+
+ADDRESS_REMEDY = "Check the region (us, eu, ca, au) and base_url: a token works only in the account's own region."
+
+# How far the next pull reaches back before this one's start: Clio's times hold whole seconds, and a change becomes
+# visible only when its transaction ends, some time after its updated_at was taken.
+OVERLAP = timedelta(seconds=30)
+
+SPEC = Spec(
+    name="clio",
+    title="Clio Manage",
+    docs="https://docs.developers.clio.com/api-reference/",
+    zone="practice",
+    hosts=tuple(urlsplit(address).netloc for address in REGIONS.values()),
+    settings=(
+        Setting("region", "where the firm's account lives: us, eu, ca or au", required=False, default="us"),
+        Setting("base_url", "another server than the region's (a sandbox), without /api/v4", required=False),
+        Setting("client_id", "the app's key, from the developer portal of the same region"),
+        Setting("client_secret", "the app's secret", secret=True),
+        Setting("refresh_token", "from the app's authorization; Clio's do not expire", secret=True),
+        Setting("access_token", "optional: a token to start with", required=False, secret=True),
+    ),
+    resources=(
+        Resource("contacts"),
+        Resource("matters"),
+        Resource("bills", writable=False, creatable=False),
+        Resource("activities"),
+    ),
+    facts=Facts(
+        write_guard="version",
+        repeat_guard="none",
+        deletions="listing",
+        fetch_max=PAGE_MAX,
+        page_max=PAGE_MAX,
+        time_resolution_s=1.0,
+        requests_per_minute=50,
+    ),
+)
+
+
+def base_url(settings: Mapping[str, str]) -> str:
+    """The server that these settings mean. Its token address is this plus /oauth/token."""
+    if given := settings.get("base_url"):
+        return given.rstrip("/")
+    region = (settings.get("region") or "us").lower()
+    if region not in REGIONS:
+        raise Misconfigured(f"Clio has no region {region!r}.", remedy="Set region to us, eu, ca or au.")
+    return REGIONS[region]
+
+
+class Clio:
+    """One firm's account. `http` is rooted at `base_url(settings)`."""
+
+    spec: ClassVar[Spec] = SPEC
+
+    def __init__(self, http: VendorHTTP, settings: Mapping[str, str]) -> None:
+        self.http = http
+        self.settings = settings
+
+    def check(self) -> Checked:
+        """Names the firm, then reads one record of every resource. What may be written shows only by writing."""
+        fields = [("fields", "id,name,account{id,name}")]
+        reply = self.http.get("/api/v4/users/who_am_i.json", params=fields, headers=HEADERS)
+        try:
+            account = answered(reply, "users")["data"]["account"]
+            firm = Account(str(account["id"]), str(account["name"]))
+        except (ShapeChanged, KeyError, TypeError) as error:
+            raise Misconfigured("The server does not answer like Clio.", remedy=ADDRESS_REMEDY) from error
+        findings: list[Finding] = []
+        for name in COLLECTIONS:
+            try:
+                self._list(name, [("fields", "id,etag"), ("limit", "1")])
+            except SyncError as error:
+                findings.append(
+                    Finding(
+                        "warning" if isinstance(error, TryLater) else "error",
+                        f"{name}: {error.message}",
+                        error.remedy or ("Check again later." if isinstance(error, TryLater) else ADDRESS_REMEDY),
+                    )
+                )
+        return Checked(firm, tuple(findings))
+
+    def pull(self, resource: str, since: Cursor | None) -> Iterator[Page]:
+        """Everything changed since the cursor, ordered by id: every other order ends after 10,000 records.
+
+        An order by id says nothing about time. So the cursor within a listing is the address of the next page, and
+        only the last page's cursor is a time: the vendor's clock when the first page was asked for, less `OVERLAP`.
+        What changes meanwhile on pages already read is newer than that. https://docs.developers.clio.com/api-docs/paging
+        """
+        place = Place.of(since)
+        for reply, raws, link in self._pages(resource, listing(resource, place.since), place.next):
+            started = place.started or instant(server_time(reply) - OVERLAP)
+            place = Place(place.since, started, link) if link else Place(since=started)
+            yield Page(tuple(record(raw) for raw in raws), resume=place.cursor())
+
+    def ids(self, resource: str) -> Iterator[tuple[str, ...]]:
+        """All live ids: a deleted record only ever shows by being in no list."""
+        for _, raws, _ in self._pages(resource, listing(resource, None, fields="id")):
+            yield tuple(str(raw["id"]) for raw in raws)
+
+    def fetch(self, resource: str, ids: Sequence[str]) -> tuple[Record, ...]:
+        found: dict[str, Record] = {}
+        for start in range(0, len(ids), PAGE_MAX):
+            wanted = [("ids[]", id_) for id_ in ids[start : start + PAGE_MAX]]
+            found |= {str(raw["id"]): record(raw) for raw in self._list(resource, listing(resource, None) + wanted)}
+        return tuple(found.get(id_) or Record(id_, version=None, body={}, deleted=True) for id_ in ids)
+
+    def create(self, resource: str, create: Create) -> Record:
+        if not SPEC.resource(resource).creatable:
+            raise Refused(f"Clio makes {resource} itself.", code="not_creatable")
+        data = outgoing(resource, create.body, {})
+        if resource == "contacts":
+            # Required by the description, also where Clio makes a person's name from the parts.
+            data.setdefault("name", " ".join(filter(None, (data.get("first_name"), data.get("last_name")))))
+        params = {"fields": COLLECTIONS[resource].fields}
+        reply = self.http.post(path(resource), params=params, json={"data": data}, headers=HEADERS)
+        return written(reply, resource, data)
+
+    def update(self, resource: str, update: Update) -> Record:
+        if not SPEC.resource(resource).writable:
+            raise Refused(f"{resource} are never changed at Clio.", code="not_writable")
+        if update.current.version is None:
+            raise ShapeChanged("The record came without an etag, so it cannot be changed safely.")
+        data = outgoing(resource, update.changes, update.current.body)
+        if not data:
+            return update.current  # only what Clio cannot write differs, such as which address is the primary one
+        params = {"fields": COLLECTIONS[resource].fields}
+        guarded = {**HEADERS, "If-Match": update.current.version}
+        reply = self.http.patch(path(resource, update.current.id), params=params, json={"data": data}, headers=guarded)
+        if reply.status in (404, 412):
+            raise Stale("The record was changed or removed in Clio since it was read.")
+        return written(reply, resource, data)
+
+    def delete(self, resource: str, delete: Delete) -> None:
+        """Contacts only. DELETE takes no If-Match at Clio, so a read just before it compares the version."""
+        if resource != "contacts":
+            raise Refused(f"{resource} are never deleted at Clio.", code="not_deletable")
+        held = self.fetch(resource, [delete.current.id])[0]
+        if held.deleted:
+            return
+        if held.version != delete.current.version:
+            raise Stale("The record was changed in Clio since it was read.")
+        reply = self.http.delete(path(resource, held.id), headers=HEADERS)
+        if reply.status not in (200, 204, 404):
+            raise refusal(reply, resource, {})
+
+    def find(self, resource: str, create: Create) -> tuple[Record, ...]:
+        """Records that hold everything sent. Clio keeps no key of ours, so an older twin is found too: compare its
+        created_at with the time of sending."""
+        sent = outgoing(resource, create.body, {})
+        params = [*listing(resource, None), *narrowed(resource, sent)]
+        return tuple(record(raw) for _, raws, _ in self._pages(resource, params) for raw in raws if holds(raw, sent))
+
+    def _list(self, resource: str, params: Sequence[tuple[str, str]]) -> list[JSON]:
+        reply = self.http.get(path(resource), params=params, headers=HEADERS)
+        return listed(reply, resource)[0]
+
+    def _pages(
+        self, resource: str, params: Sequence[tuple[str, str]], link: str | None = None
+    ) -> Iterator[tuple[Reply, list[JSON], str | None]]:
+        """(answer, its records, the query of the next page or None), from the page at `link` or else the first one."""
+        while True:
+            asked = parse_qsl(link) if link else params
+            reply = self.http.get(path(resource), params=asked, headers=HEADERS)
+            if link and reply.status in (400, 404, 410):
+                raise CursorExpired("Clio no longer knows the page where the listing stopped.")
+            raws, following = listed(reply, resource)
+            if following and following == link:
+                raise ShapeChanged("Clio's next page leads back to the same page.")
+            yield reply, raws, following
+            if not following:
+                return
+            link = following
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a cursor means: `since` alone between pulls; `started` and `next` (a query) in the middle of one."""
+
+    since: str | None = None
+    started: str | None = None
+    next: str | None = None
+
+    @classmethod
+    def of(cls, cursor: Cursor | None) -> Place:
+        if cursor is None:
+            return cls()
+        try:
+            return cls(**orjson.loads(cursor))
+        except (orjson.JSONDecodeError, TypeError) as error:
+            raise CursorExpired("The stored position is not one of Clio's.") from error
+
+    def cursor(self) -> Cursor:
+        return Cursor(orjson.dumps({name: value for name, value in asdict(self).items() if value}).decode())
+
+
+def path(resource: str, id_: str | None = None) -> str:
+    return f"/api/v4/{resource}/{id_}.json" if id_ else f"/api/v4/{resource}.json"
+
+
+def listing(resource: str, since: str | None, fields: str | None = None) -> list[tuple[str, str]]:
+    collection = COLLECTIONS[resource]
+    params = [("fields", fields or collection.fields), ("order", "id(asc)"), ("limit", str(PAGE_MAX)), *collection.only]
+    return [*params, ("updated_since", since)] if since else params
+
+
+def record(raw: JSON) -> Record:
+    """The version is the etag as given, quotes and all. Without one the record can be read but not changed."""
+    if "id" not in raw:
+        raise ShapeChanged("Clio sent a record without an id.")
+    etag = raw.get("etag")
+    return Record(id=str(raw["id"]), version=Version(etag) if etag else None, body=raw)
+
+
+def answered(reply: Reply, resource: str) -> JSON:
+    """The body of a good answer to a read: {"data": ..., "meta": ...}."""
+    if reply.status != 200:
+        raise trouble(reply, resource)
+    body = reply.json()
+    if not isinstance(body, dict) or "data" not in body:
+        raise ShapeChanged(f"Clio's answer for {resource} has no data.")
+    return body
+
+
+def listed(reply: Reply, resource: str) -> tuple[list[JSON], str | None]:
+    """A page's records, and the query of the next page: only that, so a link can never lead to another server."""
+    body = answered(reply, resource)
+    raws, paging = body["data"], (body.get("meta") or {}).get("paging")
+    if not isinstance(raws, list):
+        raise ShapeChanged(f"Clio's answer for {resource} is not a list.")
+    if paging is None and len(raws) >= PAGE_MAX:
+        raise ShapeChanged("Clio sent a full page without saying whether more follow.")
+    link = (paging or {}).get("next")
+    return raws, urlsplit(link).query if link else None
+
+
+def written(reply: Reply, resource: str, sent: JSON) -> Record:
+    """The whole record as it is after a write, since the write asked for all fields."""
+    if reply.status not in (200, 201):
+        raise refusal(reply, resource, sent)
+    body = reply.json()
+    raw = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(raw, dict) or "id" not in raw:
+        raise UnknownOutcome("Clio took the change, but its answer names no record.")
+    return record(raw)
+
+
+def refusal(reply: Reply, resource: str, sent: JSON) -> SyncError:
+    """A write that was refused: 400, 409 and 422 mean this one record. https://docs.developers.clio.com/api-reference/"""
+    if reply.status not in (400, 409, 422):
+        return trouble(reply, resource)
+    kind, message = vendor_error(reply)
+    spoken = message.lower().replace(" ", "_")
+    fields = tuple(sorted(name for name in sent if name in spoken))
+    about = f" It says: {scrubbed(message, sent)}" if message else ""
+    return Refused(
+        f"Clio refused the change in {resource} ({kind}).{about}",
+        remedy="Correct the value in the system that it comes from, or in the mapping.",
+        code=kind,
+        fields=fields,
+    )
+
+
+def trouble(reply: Reply, resource: str) -> SyncError:
+    """An answer that stops the connection rather than one record."""
+    kind, _ = vendor_error(reply)
+    if reply.status == 403:
+        name = COLLECTIONS[resource].permission if resource in COLLECTIONS else "Users"
+        remedy = (
+            f"Allow {name} (read, and write if it is synced) for the app in Clio's developer portal, check the role of "
+            "the connected user, then connect again: a new permission needs a new authorization."
+        )
+        return MissingPermission(f"Clio does not allow access to {resource} ({kind}).", remedy=remedy)
+    if reply.status == 410:
+        remedy = "Update syncd: this version of Clio's API has been retired."
+        return Misconfigured(f"Clio no longer serves API version {HEADERS['X-API-VERSION']}.", remedy=remedy)
+    if reply.status == 404 or 300 <= reply.status < 400:
+        return Misconfigured(
+            f"There is no Clio API for {resource} at this address ({reply.status}).", remedy=ADDRESS_REMEDY
+        )
+    if reply.status == 400:
+        remedy = "Update syncd: Clio has changed which fields and filters it takes."
+        return Misconfigured(f"Clio refuses the way {resource} are asked for ({kind}).", remedy=remedy)
+    return ShapeChanged(f"Clio answered {reply.status} ({kind}) for {resource}.")
+
+
+def vendor_error(reply: Reply) -> tuple[str, str]:
+    """(type, message) of {"error": {...}}; a body of another shape gives the status alone."""
+    try:
+        error = orjson.loads(reply.content)["error"]
+        kind = str(error["type"])
+        return (kind if re.fullmatch(r"[\w.:-]{1,60}", kind) else str(reply.status)), str(error.get("message") or "")
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return str(reply.status), ""
+
+
+def scrubbed(message: str, sent: Any) -> str:
+    """The vendor's message without anything that was sent, quoted, or looks like an address or a number."""
+    for value in sorted(texts(sent), key=len, reverse=True):
+        message = re.sub(re.escape(value), "…", message, flags=re.IGNORECASE)
+    message = re.sub(r"""(["'`]).*?\1|\S*@\S*|\S*\d\S*""", "…", message)
+    return " ".join(message.split())[:200]
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
+    elif isinstance(value, str):
+        yield from (part for part in (value, *value.split()) if len(part) > 2)
+
+
+def server_time(reply: Reply) -> datetime:
+    """The vendor's clock: ours may be off, and then changes would be missed."""
+    try:
+        return parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
+    except (KeyError, ValueError) as error:
+        raise ShapeChanged("Clio's answer has no date, so the next pull would not know where to begin.") from error
+
+
+def instant(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

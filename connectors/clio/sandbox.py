@@ -1,0 +1,1088 @@
+"""Clio Manage simulated: a real HTTP server on loopback with a made-up firm.
+
+Paths, field selection, paging, etags, rate-limit headers, nested lists and error bodies follow the vendor's
+description and pages; README.md lists what is guessed (error types and texts, what an empty text becomes). Only
+the resources that the connector uses are here. `edit_*` methods are the firm's own people at work in Clio.
+
+    python -m connectors.clio.sandbox --port 9101 --state clio.jsonl --seed 1 --size 300
+"""
+
+from __future__ import annotations
+
+import base64
+import bisect
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from connectors.clio import firm
+from connectors.sandbox import Request, Response, Row, Sandbox, main, utc_now
+
+VERSIONS = tuple(f"4.0.{n}" for n in range(4, 14))
+PAGE_MAX = 200
+OFFSET_MAX = 10_000
+RENDERED_MAX = 20_000
+PLURALS = ("contacts", "matters", "bills", "activities")
+FIRST_IDS = {
+    "contacts": 1_000_001,
+    "matters": 2_000_001,
+    "bills": 3_000_001,
+    "activities": 4_000_001,
+    "nested": 5_000_001,
+}
+
+# Every plain property that the description names, so that asking for one is never "unknown" here.
+PLAIN: Mapping[str, frozenset[str]] = {
+    "contacts": frozenset(
+        "id etag name first_name middle_name last_name date_of_birth type created_at updated_at prefix title initials "
+        "clio_connect_email locked_clio_connect_email client_connect_user_id primary_email_address "
+        "secondary_email_address primary_phone_number secondary_phone_number ledes_client_id "
+        "has_clio_for_clients_permission is_client is_clio_for_client_user is_co_counsel is_bill_recipient "
+        "sales_tax_number currency".split()
+    ),
+    "matters": frozenset(
+        "id etag number display_number custom_number currency description status location client_reference client_id "
+        "billable maildrop_address billing_method open_date close_date pending_date created_at updated_at shared "
+        "has_tasks last_activity_date matter_stage_updated_at".split()
+    ),
+    "bills": frozenset(
+        "id etag number issued_at created_at due_at tax_rate secondary_tax_rate updated_at subject purchase_order type "
+        "memo start_at end_at balance state kind total paid paid_at pending due discount_services_only can_update "
+        "credits_issued shared last_sent_at services_secondary_tax services_sub_total services_tax "
+        "services_taxable_sub_total services_secondary_taxable_sub_total taxable_sub_total secondary_taxable_sub_total "
+        "sub_total tax_sum secondary_tax_sum total_tax available_state_transitions".split()
+    ),
+    "activities": frozenset(
+        "id etag type date quantity_in_hours rounded_quantity_in_hours quantity rounded_quantity quantity_redacted "
+        "price note flat_rate billed on_bill total contingency_fee created_at updated_at reference non_billable "
+        "non_billable_total no_charge tax_setting".split()
+    ),
+    "users": frozenset(
+        "account_owner created_at email enabled etag first_name id initials last_name name phone_number rate roles "
+        "subscription_type time_zone updated_at".split()
+    ),
+}
+NAMED = frozenset(("id", "etag", "name", "created_at", "updated_at"))
+ENTRY = frozenset(("id", "etag", "created_at", "updated_at"))
+NESTED: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "contacts": {
+        "company": PLAIN["contacts"],
+        "email_addresses": ENTRY | {"address", "name", "primary"},
+        "phone_numbers": ENTRY | {"number", "name", "primary"},
+        "web_sites": ENTRY | {"address", "name", "default_web_site"},
+        "addresses": ENTRY | {"street", "city", "province", "postal_code", "country", "name", "primary"},
+        "custom_field_values": ENTRY | {"field_name", "field_type", "value", "soft_deleted", "custom_field"},
+    },
+    "matters": {
+        "client": PLAIN["contacts"],
+        "practice_area": NAMED | {"category", "code"},
+        "matter_stage": NAMED | {"order", "practice_area_id"},
+        "responsible_attorney": PLAIN["users"],
+        "originating_attorney": PLAIN["users"],
+        "user": PLAIN["users"],
+        "custom_field_values": ENTRY | {"field_name", "field_type", "value", "soft_deleted", "custom_field"},
+    },
+    "bills": {
+        "client": PLAIN["contacts"],
+        "matters": PLAIN["matters"],
+        "user": PLAIN["users"],
+        "currency": ENTRY | {"code", "sign"},
+    },
+    "activities": {
+        "matter": PLAIN["matters"],
+        "user": PLAIN["users"],
+        "activity_description": NAMED | {"type", "default"},
+        "bill": PLAIN["bills"],
+    },
+    "users": {"account": NAMED | {"state"}},
+}
+# A second nested level comes with these whatever is asked for.
+DEFAULTS = ("id", "etag")
+LABELS = {
+    "email_addresses": ("Work", "Home", "Other"),
+    "phone_numbers": ("Work", "Home", "Mobile", "Fax", "Pager", "Skype", "Other"),
+    "web_sites": ("Work", "Personal", "Twitter", "Facebook", "LinkedIn", "Instant Messenger", "Other"),
+    "addresses": ("Work", "Home", "Billing", "Other"),
+}
+ENTRY_TEXTS = {
+    "email_addresses": ("address",),
+    "phone_numbers": ("number",),
+    "web_sites": ("address",),
+    "addresses": ("street", "city", "province", "postal_code", "country"),
+}
+FLAGS = {"email_addresses": "default_email", "phone_numbers": "default_number", "web_sites": "default_web_site"}
+CONTACT_TEXTS = ("prefix", "first_name", "middle_name", "last_name", "title", "ledes_client_id", "sales_tax_number")
+MATTER_TEXTS = ("client_reference", "location")
+MATTER_DATES = ("open_date", "pending_date", "close_date")
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+Selection = tuple[tuple[str, tuple[str, ...] | None], ...]
+
+
+class Problem(Exception):
+    """An error answer: status, the type in its body, its text."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+
+
+class ClioSandbox(Sandbox):
+    """One firm.
+
+    size                how many contacts; matters, bills and activities follow from it unless given
+    per_minute          requests per token and minute before 429; None never refuses
+    manual_numbering    whether display_number can be written, as a firm may choose
+    token_life_s        life of the tokens that /oauth/token gives
+    forbidden           resources that the app has no permission for (403)
+    access_token        one that works from the start and does not end
+    """
+
+    name = "clio"
+    client_id, client_secret = "sandbox-app", "sandbox-secret"
+    refresh_token, access_token = "sandbox-refresh", "sandbox-access"
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        state: Path | None = None,
+        seed: int = 1,
+        size: int = 300,
+        matters: int | None = None,
+        bills: int | None = None,
+        activities: int | None = None,
+        per_minute: int | None = None,
+        manual_numbering: bool = False,
+        token_life_s: int = 2_592_000,
+        clock: Callable[[], datetime] = utc_now,
+        observe: Callable[[Request, Response], None] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
+        super().__init__(port=port, state=state, clock=clock, observe=observe, host=host)
+        self.per_minute = per_minute
+        self.manual_numbering = manual_numbering
+        self.token_life_s = token_life_s
+        self.forbidden: set[str] = set()
+        self._window = (0, 0)
+        self._orders: dict[str, list[int]] = {}
+        self._totals: dict[tuple[Any, ...], int] = {}
+        self._rendered: dict[tuple[str, Selection], dict[int, tuple[str, bytes]]] = {}
+        self._clients: set[int] | None = None
+        self._names_changed = 0
+        if not self.tables:
+            matters = size // 2 if matters is None else matters
+            bills = matters // 2 if bills is None else bills
+            activities = matters * 2 if activities is None else activities
+            self._seed(seed, size, matters if size else 0, bills if matters else 0, activities if matters else 0)
+
+    # The API -------------------------------------------------------------------------------------------------------
+
+    def respond(self, request: Request) -> Response:
+        if request.path == "/oauth/token" and request.method == "POST":
+            return self._token(request)
+        limits = self._limits()
+        try:
+            version = request.headers.get("X-API-VERSION", "4.0.9")
+            answer = self._api(request, version)
+            answer.headers["X-API-VERSION"] = version
+        except Problem as problem:
+            answer = Response(problem.status, {"error": {"type": problem.kind, "message": str(problem)}})
+            if problem.status == 429:
+                answer.headers["Retry-After"] = str(int(limits["X-RateLimit-Reset"]) - int(self.clock().timestamp()))
+        answer.headers |= limits
+        if answer.status not in (204, 304):
+            answer.headers["Content-Type"] = "application/json; charset=utf-8"
+        return answer
+
+    def _api(self, request: Request, version: str) -> Response:
+        if not request.path.startswith("/api/v4/"):
+            raise Problem(404, "RecordNotFound", "Not found")
+        self._signed_in(request)
+        if self.per_minute is not None and self._window[1] > self.per_minute:
+            raise Problem(429, "RateLimited", "Rate limit exceeded")
+        if version not in VERSIONS:
+            raise Problem(410, "ApiVersionGone", "This API version is not supported")
+        resource, _, id_ = request.path.removeprefix("/api/v4/").removesuffix(".json").partition("/")
+        if resource in self.forbidden:
+            raise Problem(403, "ForbiddenError", "User is forbidden from taking that action")
+        if (resource, id_) == ("users", "who_am_i") and request.method == "GET":
+            return self._single("users", str(firm.USERS[0][0]), request)
+        if resource not in PLURALS or (id_ and not id_.isdecimal()):
+            raise Problem(404, "RecordNotFound", "Not found")
+        if request.method == "GET":
+            return self._single(resource, id_, request) if id_ else self._list(resource, request)
+        if request.method == "POST" and not id_ and resource != "bills":
+            selection = selected(resource, request.first("fields"))
+            made = self._make(resource, body_data(request))
+            self.wrote(f"created {resource}/{made['id']}")
+            return Response(201, b'{"data":' + self._shown(resource, made, selection) + b"}", {"ETag": made["etag"]})
+        if request.method == "PATCH" and id_ and resource != "bills":
+            selection = selected(resource, request.first("fields"))
+            row = self._row(resource, id_)
+            wanted = request.headers.get("If-Match")
+            if wanted is not None and row["etag"] not in [part.strip() for part in wanted.split(",")]:
+                raise Problem(412, "PreconditionFailed", "The record has been changed since it was read")
+            changed = self._change(resource, row, body_data(request))
+            self.wrote(f"updated {resource}/{id_}")
+            return Response(
+                200, b'{"data":' + self._shown(resource, changed, selection) + b"}", {"ETag": changed["etag"]}
+            )
+        if request.method == "DELETE" and id_ and resource == "contacts":
+            self._remove_contact(self._row(resource, id_))
+            self.wrote(f"deleted {resource}/{id_}")
+            return Response(204)
+        raise Problem(404, "RecordNotFound", "Not found")
+
+    def _token(self, request: Request) -> Response:
+        """Refresh tokens do not end, are not rotated, and the answer holds no new one."""
+        form = request.form()
+        if (form.get("client_id"), form.get("client_secret")) != (self.client_id, self.client_secret):
+            return Response(401, {"error": "invalid_client", "error_description": "Client authentication failed"})
+        if form.get("grant_type") != "refresh_token":
+            return Response(400, {"error": "unsupported_grant_type", "error_description": "Only refresh_token here"})
+        if form.get("refresh_token") != self.refresh_token or "revoked" in self.tables["tokens"]:
+            return Response(400, {"error": "invalid_grant", "error_description": "The grant is invalid or revoked"})
+        token = f"{self.access_token}-{self.next_id('tokens')}"
+        self.tables["tokens"][token] = {"ends_at": self.clock().timestamp() + self.token_life_s}
+        return Response(200, {"token_type": "bearer", "access_token": token, "expires_in": self.token_life_s})
+
+    def _signed_in(self, request: Request) -> None:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        known = self.tables["tokens"].get(token)
+        if kind.lower() != "bearer" or known is None or known["ends_at"] <= self.clock().timestamp():
+            raise Problem(401, "UnauthorizedError", "You do not have access to this resource")
+
+    def _limits(self) -> dict[str, str]:
+        """Counts this request. The window is the vendor's clock minute."""
+        now = int(self.clock().timestamp())
+        minute, used = self._window
+        self._window = (now // 60, used + 1 if minute == now // 60 else 1)
+        limit = 100_000 if self.per_minute is None else self.per_minute
+        return {
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(0, limit - self._window[1])),
+            "X-RateLimit-Reset": str((now // 60 + 1) * 60),
+        }
+
+    def _row(self, resource: str, id_: str) -> Row:
+        row: Row | None = dict.get(self.tables[resource], id_)
+        if row is None:
+            raise Problem(404, "RecordNotFound", "The requested resource was not found")
+        return row
+
+    def _single(self, resource: str, id_: str, request: Request) -> Response:
+        selection = selected(resource, request.first("fields"))
+        row = self._row(resource, id_)
+        changed_at = parsed(row["updated_at"])
+        headers = {"ETag": row["etag"], "Last-Modified": format_datetime(changed_at, usegmt=True)}
+        if (known := request.headers.get("If-None-Match")) is not None:
+            if row["etag"] in [part.strip() for part in known.split(",")]:
+                return Response(304, b"", headers)
+        elif (since := request.headers.get("If-Modified-Since")) and changed_at <= parsedate_to_datetime(since):
+            return Response(304, b"", headers)
+        return Response(200, b'{"data":' + self._shown(resource, row, selection) + b"}", headers)
+
+    # Lists ---------------------------------------------------------------------------------------------------------
+
+    def _list(self, resource: str, request: Request) -> Response:
+        """`order=id(asc)` without offset is followed by page tokens, without end; any other order by offsets."""
+        selection = selected(resource, request.first("fields"))
+        limit = whole(request, "limit", PAGE_MAX)
+        if not 1 <= limit <= PAGE_MAX:
+            raise Problem(400, "ArgumentError", f"limit must be between 1 and {PAGE_MAX}")
+        order, offset = request.first("order", "id(asc)"), whole(request, "offset", 0)
+        keeps = self._filter(resource, request)
+        if order == "id(asc)" and "offset" not in request.query:
+            after = page_after(request.first("page_token"))
+            rows, more = self._after(resource, after, limit, keeps)
+            following = [("page_token", page_token(int(rows[-1]["id"])))] if more else []
+        else:
+            ordered = self._ordered(resource, str(order), keeps)
+            rows, more = ordered[offset : offset + limit], len(ordered) > offset + limit
+            if more and offset + limit >= OFFSET_MAX:
+                raise Problem(400, "ArgumentError", f"offset cannot go beyond {OFFSET_MAX} records")
+            following = [("offset", str(offset + limit))] if more else []
+        paging = {}
+        if following:
+            again = [(n, v) for n, values in request.query.items() for v in values if n not in ("page_token", "offset")]
+            paging["next"] = f"{self.url}{request.raw_path}?{urlencode([*again, *following])}"
+        meta = {"paging": paging, "records": self._total(resource, request, keeps)}
+        body = b",".join([self._shown(resource, row, selection) for row in rows])
+        return Response(200, b'{"data":[' + body + b'],"meta":' + orjson.dumps(meta) + b"}")
+
+    def _filter(self, resource: str, request: Request) -> list[Callable[[Row], bool]]:
+        keeps: list[Callable[[Row], bool]] = []
+        for name, at in (("updated_since", "updated_at"), ("created_since", "created_at")):
+            if given := request.first(name):
+                try:
+                    keeps.append(later(at, firm.instant(parsed(given))))
+                except ValueError:
+                    raise Problem(400, "ArgumentError", f"{name} is not a time") from None
+        if ids := set(request.query.get("ids[]", ())):
+            keeps.append(lambda row: str(row["id"]) in ids)
+        if kind := request.first("type"):
+            allowed = {"contacts": ("Person", "Company"), "activities": ("TimeEntry", "ExpenseEntry")}.get(resource, ())
+            if kind not in allowed:
+                raise Problem(400, "ArgumentError", "type is not one of its values")
+            keeps.append(lambda row: row["type"] == kind)
+        if statuses := request.first("status"):
+            keeps.append(lambda row: str(row.get("status", "")).lower() in statuses.split(","))
+        if state := request.first("state"):
+            keeps.append(lambda row: row.get("state") == state)
+        wanted = {name: request.first(name) for name in ("client_id", "matter_id", "user_id") if name in request.query}
+        if wanted:
+            keeps.append(lambda row: all(id_ in related(row, name) for name, id_ in wanted.items()))
+        if start := request.first("start_date"):
+            keeps.append(lambda row: row["date"] >= start[:10])
+        if end := request.first("end_date"):
+            keeps.append(lambda row: row["date"] <= end[:10])
+        if query := (request.first("query") or "").strip().casefold():
+            keeps.append(lambda row: query in self._searched(resource, row))
+        return keeps
+
+    def _searched(self, resource: str, row: Row) -> str:
+        if resource == "contacts":
+            lists = [e for name in ("email_addresses", "phone_numbers", "web_sites", "addresses") for e in row[name]]
+            texts = [
+                row["name"],
+                row.get("title"),
+                *(v for e in lists for v in e.values()),
+                *row["custom_values"].values(),
+            ]
+        elif resource == "matters":
+            texts = [row["display_number"], row["number"], row["description"], self._contact(row["client"]).get("name")]
+        else:
+            texts = [row.get("note"), row.get("number")]
+        return "\n".join(str(text) for text in texts if text is not None).casefold()
+
+    def _after(
+        self, resource: str, after: int, limit: int, keeps: Sequence[Callable[[Row], bool]]
+    ) -> tuple[list[Row], bool]:
+        table, order = self.tables[resource], self._order(resource)
+        rows: list[Row] = []
+        for at in range(bisect.bisect_right(order, after), len(order)):
+            row = dict.__getitem__(table, str(order[at]))
+            if all(keep(row) for keep in keeps):
+                if len(rows) == limit:
+                    return rows, True
+                rows.append(row)
+        return rows, False
+
+    def _ordered(self, resource: str, order: str, keeps: Sequence[Callable[[Row], bool]]) -> list[Row]:
+        match = re.fullmatch(r"([a-z_]+)\((asc|desc)\)", order)
+        if match is None or match[1] not in {
+            "id",
+            "name",
+            "updated_at",
+            "created_at",
+            "display_number",
+            "number",
+            "date",
+        }:
+            raise Problem(400, "ArgumentError", "order is not one of its values")
+        rows = [row for row in self.tables[resource].values() if all(keep(row) for keep in keeps)]
+        if rows and match[1] not in rows[0]:
+            raise Problem(400, "ArgumentError", "order is not one of its values")
+        return sorted(rows, key=lambda row: (row[match[1]], row["id"]), reverse=match[2] == "desc")
+
+    def _order(self, resource: str) -> list[int]:
+        order = self._orders.get(resource)
+        if order is None:
+            order = self._orders[resource] = sorted(map(int, self.tables[resource]))
+        return order
+
+    def _total(self, resource: str, request: Request, keeps: Sequence[Callable[[Row], bool]]) -> int:
+        """Counted once per filter until something is written: a long listing must not count itself at every page."""
+        if not keeps:
+            return len(self.tables[resource])
+        given = tuple(
+            sorted((n, tuple(v)) for n, v in request.query.items() if n not in ("page_token", "offset", "fields"))
+        )
+        key = (resource, given)
+        if key not in self._totals:
+            if len(self._totals) > 1000:
+                self._totals.clear()
+            self._totals[key] = sum(all(keep(row) for keep in keeps) for row in self.tables[resource].values())
+        return self._totals[key]
+
+    # Rows as JSON --------------------------------------------------------------------------------------------------
+
+    def _shown(self, resource: str, row: Row, selection: Selection) -> bytes:
+        """A row with the chosen fields; kept until the row, or a name that it may show, changes."""
+        kept = self._rendered.setdefault((resource, selection), {})
+        stamp = f"{row['etag']} {self._names_changed}"
+        known = kept.get(row["id"])
+        if known is not None and known[0] == stamp:
+            return known[1]
+        if len(kept) >= RENDERED_MAX:
+            kept.clear()
+        chosen = {name: self._value(resource, row, name, inner) for name, inner in selection}
+        kept[row["id"]] = (stamp, made := orjson.dumps(chosen))
+        return made
+
+    def _value(self, resource: str, row: Row, name: str, inner: tuple[str, ...] | None) -> Any:
+        if name not in NESTED.get(resource, {}):
+            return self._plain(resource, row, name)
+        inner = inner or DEFAULTS
+        if name == "custom_field_values":
+            return [{field: value.get(field) for field in inner} for value in self._custom_values(resource, row)]
+        if name == "matters":
+            return [self._reference("matters", id_, inner) for id_ in row["matter_ids"]]
+        if isinstance(entries := row.get(name), list):
+            return [{field: entry.get(field) for field in inner} for entry in entries]
+        table = {
+            "client": "contacts",
+            "company": "contacts",
+            "matter": "matters",
+            "bill": "bills",
+            "responsible_attorney": "users",
+            "originating_attorney": "users",
+            "user": "users",
+            "account": "accounts",
+            "currency": "currencies",
+        }.get(name, name + "s")
+        return self._reference(table, row.get(name), inner)
+
+    def _reference(self, table: str, id_: int | None, inner: Sequence[str]) -> Row | None:
+        row = None if id_ is None else dict.get(self.tables[table], str(id_))
+        return None if row is None else {field: self._plain(table, row, field) for field in inner}
+
+    def _plain(self, resource: str, row: Row, name: str) -> Any:
+        if resource == "contacts":
+            if name == "is_client":
+                if self._clients is None:
+                    self._clients = {matter["client"] for matter in self.tables["matters"].values()}
+                return row["id"] in self._clients
+            if name in ("primary_email_address", "primary_phone_number"):
+                which, text = ("email_addresses", "address") if "email" in name else ("phone_numbers", "number")
+                return next((entry[text] for entry in row[which] if entry["primary"]), None)
+            if name == "initials":
+                return "".join(word[0] for word in str(row["name"]).split() if word[0].isalpha())[:3]
+        if resource == "matters" and name == "client_id":
+            return row["client"]
+        if resource == "activities":
+            hours = round(row["quantity"] / 3600, 2)
+            if name in ("quantity_in_hours", "rounded_quantity_in_hours"):
+                return hours if name == "quantity_in_hours" else math.ceil(row["quantity"] / 360) / 10
+            if name == "total":
+                return 0.0 if row["non_billable"] else round(row["price"] * row["quantity"] / 3600, 2)
+        return row.get(name)
+
+    def _custom_values(self, resource: str, row: Row) -> Iterator[Row]:
+        """Values held, and fields shown by default without one: those come with a null id."""
+        parent = "Contact" if resource == "contacts" else "Matter"
+        for id_, of, kind, label, displayed in firm.CUSTOM_FIELDS:
+            value = row["custom_values"].get(str(id_))
+            if of == parent and (value is not None or displayed):
+                yield {
+                    "id": None if value is None else f"{kind}-{row['id']}{id_}",
+                    "etag": row["etag"],
+                    "field_name": label,
+                    "field_type": kind,
+                    "value": value,
+                    "soft_deleted": False,
+                    "created_at": row["created_at"],
+                    "updated_at": row["updated_at"],
+                    "custom_field": {"id": id_, "etag": quoted(f"custom_field {id_}")},
+                }
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    def _make(self, resource: str, data: Row) -> Row:
+        now = firm.instant(self.clock())
+        blank: Mapping[str, Row] = {
+            "contacts": {
+                **dict.fromkeys((*CONTACT_TEXTS, "name", "date_of_birth", "company")),
+                "type": None,
+                "email_addresses": [],
+                "phone_numbers": [],
+                "web_sites": [],
+                "addresses": [],
+                "custom_values": {},
+            },
+            "matters": {
+                **dict.fromkeys(
+                    (*MATTER_TEXTS, *MATTER_DATES, "description", "client", "practice_area", "matter_stage")
+                ),
+                "status": None,
+                "billable": True,
+                "billing_method": "hourly",
+                "responsible_attorney": None,
+                "originating_attorney": None,
+                "custom_number": None,
+                "custom_values": {},
+            },
+            "activities": {
+                **dict.fromkeys(("date", "matter", "note", "reference", "activity_description", "bill", "price")),
+                "type": None,
+                "user": firm.USERS[0][0],
+                "quantity": 0,
+                "non_billable": False,
+                "no_charge": False,
+                "flat_rate": False,
+                "billed": False,
+                "on_bill": False,
+                "quantity_redacted": False,
+            },
+        }
+        row = {"id": 0, **blank[resource], "created_at": now, "updated_at": now, "revision": 0}
+        self._apply(resource, row, data, new=True)
+        row["id"] = self.next_id(resource, FIRST_IDS[resource])
+        if resource == "matters":
+            self._number(row, data)
+        return self._put(resource, row)
+
+    def _change(self, resource: str, row: Row, data: Row) -> Row:
+        if resource == "activities" and row["billed"]:
+            raise Problem(422, "ValidationError", "A billed activity cannot be changed")
+        changed = orjson.loads(orjson.dumps(row))
+        self._apply(resource, changed, data, new=False)
+        if resource == "matters" and self.manual_numbering and data.get("display_number"):
+            changed["display_number"] = trimmed(data["display_number"])
+        if changed == row:
+            return row
+        changed["updated_at"] = firm.instant(self.clock())
+        return self._put(resource, changed)
+
+    def _put(self, resource: str, row: Row) -> Row:
+        """Store a row under a new etag."""
+        row["revision"] += 1
+        row["etag"] = quoted(f"{resource} {row['id']} {row['revision']}")
+        for name in LABELS if resource == "contacts" else ():
+            for entry in row[name]:
+                entry["etag"] = row["etag"]
+        table = self.tables[resource]
+        before = dict.get(table, str(row["id"]))
+        if before is None:
+            order = self._order(resource)
+            if order and order[-1] > row["id"]:
+                bisect.insort(order, row["id"])
+            else:
+                order.append(row["id"])
+            if resource == "matters":
+                self._clients = None
+                self._names_changed += 1
+        elif any(before.get(name) != row.get(name) for name in ("name", "display_number", "client", "state", "number")):
+            self._clients = None
+            self._names_changed += 1
+        table[str(row["id"])] = row
+        self._totals.clear()
+        return row
+
+    def _apply(self, resource: str, row: Row, data: Row, *, new: bool) -> None:
+        {"contacts": self._apply_contact, "matters": self._apply_matter, "activities": self._apply_activity}[resource](
+            row, data, new
+        )
+
+    def _apply_contact(self, row: Row, data: Row, new: bool) -> None:
+        if new or "type" in data:
+            if data.get("type") not in ("Person", "Company"):
+                raise Problem(422, "ValidationError", "Type is not included in the list")
+            row["type"] = data["type"]
+        for name in CONTACT_TEXTS:
+            if name in data:
+                row[name] = trimmed(data[name])
+        if "date_of_birth" in data:
+            row["date_of_birth"] = a_date(data["date_of_birth"], "Date of birth")
+        self._apply_name(row, data)
+        if "company" in data:
+            row["company"] = self._company(data["company"])
+        for name in LABELS:
+            if name in data:
+                row[name] = self._entries(name, row[name], data[name] or ())
+        self._apply_custom_values("Contact", row, data.get("custom_field_values") or ())
+
+    def _apply_name(self, row: Row, data: Row) -> None:
+        """A person's name is made of the parts; given only a name, Clio guesses the parts."""
+        given = trimmed(data.get("name"))
+        if row["type"] == "Company":
+            row["name"] = given if "name" in data else row["name"]
+            if not row["name"]:
+                raise Problem(422, "ValidationError", "Name can't be blank")
+        else:
+            if given and not {"first_name", "last_name"} & data.keys():
+                *first, last = given.split()
+                row["first_name"], row["last_name"] = " ".join(first) or None, last
+            row["name"] = " ".join(part for part in (row["first_name"], row["last_name"]) if part)
+            if not row["name"]:
+                raise Problem(422, "ValidationError", "At least one of first name or last name must be provided")
+        if len(row["name"]) > 255:
+            raise Problem(422, "ValidationError", f"Name '{row['name']}' is too long (maximum is 255 characters)")
+
+    def _company(self, given: Any) -> int | None:
+        if given is None:
+            return None
+        row = dict.get(self.tables["contacts"], str(given.get("id")))
+        if row is None or row["type"] != "Company":
+            raise Problem(422, "ValidationError", "Company must be an existing company")
+        return int(row["id"])
+
+    def _entries(self, name: str, held: Sequence[Row], given: Sequence[Row]) -> list[Row]:
+        entries = [dict(entry) for entry in held]
+        flag = FLAGS.get(name)
+        primary: int | None = None
+        for change in given:
+            if (id_ := change.get("id")) is None:
+                entry: Row = {"id": self.next_id("nested", FIRST_IDS["nested"]), "name": "Other", "primary": False}
+                entry |= dict.fromkeys(ENTRY_TEXTS[name])
+                entries.append(entry)
+            else:
+                found = next((e for e in entries if e["id"] == id_), None)
+                if found is None:
+                    raise Problem(422, "ValidationError", f"There is no entry {id_} in {name}")
+                if change.get("_destroy"):
+                    entries.remove(found)
+                    continue
+                entry = found
+            if "name" in change:
+                if change["name"] not in LABELS[name]:
+                    raise Problem(422, "ValidationError", f"{spoken(name)} name is not included in the list")
+                entry["name"] = change["name"]
+            entry |= {text: trimmed(change[text]) for text in ENTRY_TEXTS[name] if text in change}
+            self._check_entry(name, entry)
+            if flag and change.get(flag):
+                primary = entry["id"]
+        if primary is None:
+            primary = next((e["id"] for e in entries if e["primary"]), entries[0]["id"] if entries else None)
+        for entry in entries:
+            entry["primary"] = entry["id"] == primary
+            if name == "web_sites":
+                entry["default_web_site"] = entry["primary"]
+        return entries
+
+    def _check_entry(self, name: str, entry: Row) -> None:
+        if name == "email_addresses" and not EMAIL.fullmatch(entry["address"] or ""):
+            raise Problem(422, "ValidationError", f"Email addresses address '{entry['address']}' is invalid")
+        if name == "phone_numbers" and not entry["number"]:
+            raise Problem(422, "ValidationError", "Phone numbers number can't be blank")
+        if name == "web_sites" and not entry["address"]:
+            raise Problem(422, "ValidationError", "Web sites address can't be blank")
+
+    def _apply_custom_values(self, parent: str, row: Row, given: Sequence[Row]) -> None:
+        fields = {str(f[0]): f for f in firm.CUSTOM_FIELDS if f[1] == parent}
+        held = {f"{fields[id_][2]}-{row['id']}{id_}": id_ for id_ in row["custom_values"]}
+        for change in given:
+            if change.get("id") is not None:
+                field_id = held.get(change["id"])
+            else:
+                field_id = str((change.get("custom_field") or {}).get("id"))
+            if field_id not in fields:
+                raise Problem(422, "ValidationError", "Custom field values custom field must exist")
+            value = None if change.get("_destroy") else trimmed(change.get("value"))
+            if value is None:
+                row["custom_values"].pop(field_id, None)
+                continue
+            if fields[field_id][2] == "numeric" and not re.fullmatch(r"-?\d+(\.\d+)?", value):
+                raise Problem(422, "ValidationError", "Custom field values value is not a number")
+            row["custom_values"][field_id] = value
+
+    def _apply_matter(self, row: Row, data: Row, new: bool) -> None:
+        if new or "client" in data:
+            given = str((data.get("client") or {}).get("id"))
+            if given not in self.tables["contacts"]:
+                raise Problem(422, "ValidationError", "Client must exist")
+            row["client"] = int(given)
+        if new or "description" in data:
+            row["description"] = trimmed(data.get("description"))
+            if not row["description"]:
+                raise Problem(422, "ValidationError", "Description can't be blank")
+        for name in MATTER_TEXTS:
+            if name in data:
+                row[name] = trimmed(data[name])
+        for name in MATTER_DATES:
+            if name in data:
+                row[name] = a_date(data[name], spoken(name))
+        for name, table in (("practice_area", "practice_areas"), ("matter_stage", "matter_stages")):
+            if name in data:
+                row[name] = self._choice(table, data[name], spoken(name))
+        for name in ("responsible_attorney", "originating_attorney"):
+            if name in data:
+                row[name] = self._choice("users", data[name], spoken(name))
+        if "billable" in data:
+            row["billable"] = bool(data["billable"])
+        if new or "status" in data:
+            status = data.get("status") or "open"
+            if status not in ("open", "pending", "closed"):
+                raise Problem(422, "ValidationError", "Status is not included in the list")
+            row["status"] = status.capitalize()
+            today = self.clock().date().isoformat()
+            row[f"{'close' if status == 'closed' else status}_date"] = (
+                row[f"{'close' if status == 'closed' else status}_date"] or today
+            )
+        self._apply_custom_values("Matter", row, data.get("custom_field_values") or ())
+
+    def _number(self, row: Row, data: Row) -> None:
+        """Clio numbers matters itself, in its own form, unless the firm numbers by hand."""
+        row["number"] = self.next_id("matter numbers")
+        client = self._contact(row["client"])
+        row["display_number"] = f"{row['number']:05d}-{client.get('last_name') or client['name']}"
+        if self.manual_numbering and data.get("display_number"):
+            row["display_number"] = trimmed(data["display_number"])
+
+    def _apply_activity(self, row: Row, data: Row, new: bool) -> None:
+        if new or "type" in data:
+            if data.get("type") != "TimeEntry":
+                raise Problem(422, "ValidationError", "Type is not included in the list")
+            row["type"] = "TimeEntry"
+        if new or "date" in data:
+            row["date"] = a_date(data.get("date"), "Date")
+            if row["date"] is None:
+                raise Problem(422, "ValidationError", "Date can't be blank")
+        if "matter" in data:
+            row["matter"] = self._choice("matters", data["matter"], "Matter")
+        if "user" in data:
+            row["user"] = self._choice("users", data["user"], "User")
+        if "activity_description" in data:
+            row["activity_description"] = self._choice(
+                "activity_descriptions", data["activity_description"], "Activity description"
+            )
+        for name in ("note", "reference"):
+            if name in data:
+                row[name] = trimmed(data[name])
+        for name in ("non_billable", "no_charge"):
+            if name in data:
+                row[name] = bool(data[name])
+        for name in ("quantity", "price"):
+            if name in data:
+                if not isinstance(data[name], int | float) or isinstance(data[name], bool) or data[name] < 0:
+                    raise Problem(422, "ValidationError", f"{spoken(name)} must be a number of at least 0")
+                row[name] = data[name]
+        if row["price"] is None:
+            row["price"] = next((user[3] for user in firm.USERS if user[0] == row["user"]), 0.0)
+
+    def _choice(self, table: str, given: Any, label: str) -> int | None:
+        id_ = given.get("id") if isinstance(given, dict) else given
+        if id_ is None:
+            return None
+        if str(id_) not in self.tables[table]:
+            raise Problem(422, "ValidationError", f"{label} must exist")
+        return int(id_)
+
+    def _contact(self, id_: int) -> Row:
+        row: Row = dict.get(self.tables["contacts"], str(id_)) or {}
+        return row
+
+    def _remove_contact(self, row: Row) -> None:
+        if any(matter["client"] == row["id"] for matter in self.tables["matters"].values()):
+            raise Problem(422, "ValidationError", "A contact with matters cannot be deleted")
+        del self.tables["contacts"][str(row["id"])]
+        self._order("contacts").remove(row["id"])
+        self._totals.clear()
+        self._names_changed += 1
+
+    # What the firm's people do -------------------------------------------------------------------------------------
+
+    def edit_contact(self, id: str, changes: Row) -> Row:
+        """`changes` as in a PATCH; `email` and `phone` are shorthand for changing the primary one."""
+        row = self._row("contacts", str(id))
+        changes = dict(changes)
+        for short, name, text, flag in (
+            ("email", "email_addresses", "address", "default_email"),
+            ("phone", "phone_numbers", "number", "default_number"),
+        ):
+            if short in changes:
+                value = changes.pop(short)
+                held = next((entry for entry in row[name] if entry["primary"]), None)
+                if value is None:
+                    changes[name] = [{"id": held["id"], "_destroy": True}] if held else []
+                elif held:
+                    changes[name] = [{"id": held["id"], text: value}]
+                else:
+                    changes[name] = [{"name": "Work", text: value, flag: True}]
+        return self._edited("contacts", row, changes)
+
+    def edit_new_contact(self, fields: Row) -> Row:
+        """`fields` as in a POST, with `email` and `phone` as shorthand."""
+        fields = dict(fields)
+        if email := fields.pop("email", None):
+            fields["email_addresses"] = [{"name": "Work", "address": email}]
+        if phone := fields.pop("phone", None):
+            fields["phone_numbers"] = [{"name": "Work", "number": phone}]
+        return self._edited("contacts", None, fields)
+
+    def edit_delete_contact(self, id: str) -> None:
+        with self.lock:
+            try:
+                self._remove_contact(self._row("contacts", str(id)))
+            except Problem as problem:
+                raise ValueError(str(problem)) from problem
+
+    def edit_matter(self, id: str, changes: Row) -> Row:
+        return self._edited("matters", self._row("matters", str(id)), changes)
+
+    def edit_new_matter(self, fields: Row) -> Row:
+        return self._edited("matters", None, fields)
+
+    def edit_time_entry(self, id: str, changes: Row) -> Row:
+        return self._edited("activities", self._row("activities", str(id)), changes)
+
+    def edit_new_time_entry(self, fields: Row) -> Row:
+        return self._edited("activities", None, {"type": "TimeEntry", **fields})
+
+    def edit_issue_bill(self, matter_id: str, total: float | str) -> Row:
+        """A new bill over one matter, awaiting payment, due in 30 days."""
+        with self.lock:
+            matter = self._row("matters", str(matter_id))
+            now = self.clock()
+            return self._put_bill(matter, now, "awaiting_payment", round(float(total) * 100), firm.instant(now))
+
+    def edit_void_bill(self, bill_id: str) -> Row:
+        return self._bill_state(bill_id, "void")
+
+    def edit_pay_bill(self, bill_id: str) -> Row:
+        return self._bill_state(bill_id, "paid")
+
+    def edit_revoke_access(self) -> None:
+        """The firm takes the app's authorization back: no token works any more."""
+        with self.lock:
+            self.tables["tokens"].clear()
+            self.tables["tokens"]["revoked"] = {"ends_at": 0}
+
+    def edit_expire_tokens(self) -> None:
+        """Every access token ends; the refresh token still works."""
+        with self.lock:
+            self.tables["tokens"].clear()
+
+    def _edited(self, resource: str, row: Row | None, changes: Row) -> Row:
+        with self.lock:
+            try:
+                edited = self._make(resource, changes) if row is None else self._change(resource, row, changes)
+            except Problem as problem:
+                raise ValueError(str(problem)) from problem
+            copied: Row = orjson.loads(orjson.dumps(edited))
+            return copied
+
+    # Bills and the made-up firm ------------------------------------------------------------------------------------
+
+    def _bill_state(self, bill_id: str, state: str) -> Row:
+        with self.lock:
+            row: Row = orjson.loads(orjson.dumps(self._row("bills", str(bill_id))))
+            now = self.clock()
+            row |= {"state": state, "balance": 0.0, "due": 0.0, "updated_at": firm.instant(now)}
+            if state == "paid":
+                row |= {"paid": row["total"], "paid_at": firm.instant(now)}
+            row["available_state_transitions"] = []
+            return self._put("bills", row)
+
+    def _put_bill(self, matter: Row, issued: datetime, state: str, cents: int, updated_at: str) -> Row:
+        number = self.next_id("bill numbers")
+        total = cents / 100
+        open_ = total if state in ("awaiting_payment", "awaiting_approval", "draft") else 0.0
+        out = state not in ("draft", "awaiting_approval")
+        row: Row = {
+            "id": self.next_id("bills", FIRST_IDS["bills"]),
+            "revision": 0,
+            "number": str(number),
+            "type": "MatterBill",
+            "kind": "revenue_kind",
+            "state": state,
+            "subject": None,
+            "memo": None,
+            "purchase_order": None,
+            "issued_at": issued.date().isoformat() if out else None,
+            "due_at": (issued.date() + timedelta(days=30)).isoformat() if out else None,
+            "paid_at": updated_at if state == "paid" else None,
+            "start_at": (issued.date() - timedelta(days=30)).isoformat(),
+            "end_at": issued.date().isoformat(),
+            "sub_total": total,
+            "total_tax": 0.0,
+            "tax_sum": 0.0,
+            "total": total,
+            "paid": total if state == "paid" else 0.0,
+            "pending": 0.0,
+            "due": open_,
+            "balance": open_,
+            "tax_rate": 0.0,
+            "secondary_tax_rate": 0.0,
+            "can_update": state == "draft",
+            "available_state_transitions": ["paid", "void"] if state == "awaiting_payment" else [],
+            "shared": False,
+            "created_at": firm.instant(issued),
+            "updated_at": updated_at,
+            "client": matter["client"],
+            "matter_ids": [matter["id"]],
+            "user": matter["responsible_attorney"] or firm.USERS[0][0],
+            "currency": 1,
+        }
+        return self._put("bills", row)
+
+    def _seed(self, seed: int, size: int, matters: int, bills: int, activities: int) -> None:
+        self.tables["tokens"][self.access_token] = {"ends_at": 32_503_680_000}
+        at = firm.instant(firm.OPENED)
+        fixed = {"created_at": at, "updated_at": at}
+        for id_, first, last, rate, kind in firm.USERS:
+            self.tables["users"][str(id_)] = {
+                "id": id_,
+                "etag": quoted(f"user {id_}"),
+                "name": f"{first} {last}",
+                "first_name": first,
+                "last_name": last,
+                "email": f"{first}.{last}@firm.example.com".lower(),
+                "enabled": True,
+                "account_owner": id_ == firm.USERS[0][0],
+                "rate": rate,
+                "roles": [],
+                "subscription_type": kind,
+                "time_zone": "America/Los_Angeles",
+                "account": 9001,
+                **fixed,
+            }
+        listed: tuple[tuple[str, list[tuple[int, Row]]], ...] = (
+            ("accounts", [(9001, {"name": "Whitfield & Castell LLP", "state": "active"})]),
+            ("currencies", [(1, {"code": "USD", "sign": "$"})]),
+            (
+                "practice_areas",
+                [(id_, {"name": name, "category": kind, "code": None}) for id_, name, kind in firm.AREAS],
+            ),
+            ("matter_stages", [(id_, {"name": name, "order": n}) for n, (id_, name) in enumerate(firm.STAGES)]),
+            ("activity_descriptions", [(id_, {"name": name, "type": "User"}) for id_, name in firm.DESCRIPTIONS]),
+        )
+        for table, rows in listed:
+            for id_, named in rows:
+                self.tables[table][str(id_)] = {"id": id_, "etag": quoted(f"{table} {id_}"), **named, **fixed}
+        first_contact, first_matter = FIRST_IDS["contacts"], FIRST_IDS["matters"]
+        for row in firm.contacts(seed, size):
+            row |= {name: self._entries(name, (), row[name]) for name in LABELS}
+            row |= {"id": self.next_id("contacts", first_contact), "revision": 0}
+            row["company"] = None if row["company"] is None else first_contact + row["company"]
+            name = {"name": row["name"]} if row["type"] == "Company" else {"last_name": row["last_name"]}
+            self._apply_name(row, name)
+            self._put("contacts", row)
+        for row in firm.matters(seed, matters, size):
+            row |= {"id": self.next_id("matters", first_matter), "revision": 0, "custom_number": None}
+            row["client"] += first_contact
+            self._number(row, {})
+            self._put("matters", row)
+        for bill in firm.bills(seed, bills, matters):
+            matter = self._row("matters", str(first_matter + bill["matter"]))
+            self._put_bill(matter, bill["issued"], bill["state"], bill["cents"], firm.instant(bill["issued"]))
+        for row in firm.time_entries(seed, activities, matters):
+            row |= {"reference": None, "no_charge": False, "flat_rate": False, "billed": False, "on_bill": False}
+            row |= {"type": "TimeEntry", "bill": None, "quantity_redacted": False, "revision": 0}
+            row["id"] = self.next_id("activities", FIRST_IDS["activities"])
+            row["matter"] += first_matter
+            self._put("activities", row)
+
+
+# Plain functions -------------------------------------------------------------------------------------------------
+
+
+def selected(resource: str, fields: str | None) -> Selection:
+    """`fields` as (name, inner names or None); without it id and etag. An unknown or too deep name is a 400."""
+    if not fields:
+        return tuple((name, None) for name in DEFAULTS)
+    if fields in SELECTED.get(resource, {}):
+        return SELECTED[resource][fields]
+    chosen: list[tuple[str, tuple[str, ...] | None]] = []
+    nested = NESTED.get(resource, {})
+    at = 0
+    for match in re.finditer(r"([a-z_]+)(?:\{([^{}]*)\})?(?:,|$)", fields):
+        if match.start() != at:
+            break
+        at = match.end()
+        name, inner = match[1], match[2]
+        if name not in PLAIN[resource] and name not in nested:
+            raise Problem(400, "ArgumentError", f"{name} is not a valid field")
+        if inner is None:
+            chosen.append((name, None))
+            continue
+        inside = tuple(inner.split(","))
+        if bad := [part for part in inside if part not in nested.get(name, ())]:
+            raise Problem(400, "ArgumentError", f"{bad[0]} is not a valid field of {name}")
+        chosen.append((name, inside))
+    if at != len(fields):
+        raise Problem(400, "ArgumentError", "fields is malformed, or nested more than one level deep")
+    SELECTED.setdefault(resource, {})[fields] = tuple(chosen)
+    return tuple(chosen)
+
+
+SELECTED: dict[str, dict[str, Selection]] = {}
+
+
+def later(at: str, since: str) -> Callable[[Row], bool]:
+    """Strictly later, as the description says "after". All times are whole seconds in one form, so text compares."""
+    return lambda row: row[at] > since
+
+
+def related(row: Row, filter_name: str) -> tuple[str, ...]:
+    """The ids that a filter such as matter_id compares with; a bill has several matters."""
+    if filter_name == "matter_id" and "matter_ids" in row:
+        return tuple(map(str, row["matter_ids"]))
+    return (str(row.get(filter_name.removesuffix("_id"))),)
+
+
+def body_data(request: Request) -> Row:
+    try:
+        body = request.json()
+    except ValueError:
+        raise Problem(400, "ArgumentError", "The body is not JSON") from None
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, dict):
+        raise Problem(400, "ArgumentError", "data is missing")
+    return data
+
+
+def trimmed(value: Any) -> str | None:
+    """Text without outer white space; an empty one is null."""
+    return None if value is None else str(value).strip() or None
+
+
+def spoken(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def a_date(value: Any, label: str) -> str | None:
+    if value in (None, ""):
+        return None
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise Problem(422, "ValidationError", f"{label} is not a date") from None
+
+
+def parsed(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at
+
+
+def quoted(text: str) -> str:
+    return f'"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"'
+
+
+def whole(request: Request, name: str, default: int) -> int:
+    given = request.first(name)
+    if given is not None and not given.isdecimal():
+        raise Problem(400, "ArgumentError", f"{name} is not a number")
+    return default if given is None else int(given)
+
+
+def page_token(after: int) -> str:
+    return base64.urlsafe_b64encode(f"after:{after}".encode()).decode()
+
+
+def page_after(token: str | None) -> int:
+    if token is None:
+        return 0
+    try:
+        kind, _, after = base64.urlsafe_b64decode(token).decode().partition(":")
+        if kind == "after":
+            return int(after)
+    except ValueError:
+        pass
+    raise Problem(400, "ArgumentError", "page_token is not valid")
+
+
+if __name__ == "__main__":
+    main(ClioSandbox)

@@ -1,0 +1,136 @@
+"""Countries and their regions: a small table of the names people type, to ISO 3166 codes. For comparing only.
+
+Countries outside the table compare by their folded name. Source of the codes: ISO 3166-1 and 3166-2.
+"""
+
+from __future__ import annotations
+
+from mappings.normalize.text import fold
+
+_COUNTRIES = """
+US United States|United States of America|USA|U.S.|U.S.A.|America
+GB United Kingdom|UK|U.K.|Great Britain|England|Scotland|Wales|Northern Ireland
+CA Canada|CAN
+AU Australia|AUS
+NZ New Zealand|NZL
+IE Ireland|Eire|Republic of Ireland|IRL
+DE Germany|Deutschland|Federal Republic of Germany|DEU
+FR France|FRA
+ES Spain|España|ESP
+PT Portugal|PRT
+IT Italy|Italia|ITA
+NL Netherlands|The Netherlands|Holland|Nederland|NLD
+BE Belgium|Belgique|België|BEL
+LU Luxembourg|LUX
+CH Switzerland|Schweiz|Suisse|Svizzera|CHE
+AT Austria|Österreich|AUT
+DK Denmark|Danmark|DNK
+SE Sweden|Sverige|SWE
+NO Norway|Norge|NOR
+FI Finland|Suomi|FIN
+IS Iceland|ISL
+PL Poland|Polska|POL
+CZ Czechia|Czech Republic|CZE
+SK Slovakia|SVK
+HU Hungary|HUN
+RO Romania|ROU
+BG Bulgaria|BGR
+GR Greece|Hellas|GRC
+CY Cyprus|CYP
+MT Malta|MLT
+EE Estonia|EST
+LV Latvia|LVA
+LT Lithuania|LTU
+HR Croatia|HRV
+SI Slovenia|SVN
+UA Ukraine|UKR
+RU Russia|Russian Federation|RUS
+TR Turkey|Türkiye|TUR
+IL Israel|ISR
+AE United Arab Emirates|UAE|ARE
+SA Saudi Arabia|SAU
+EG Egypt|EGY
+ZA South Africa|ZAF
+NG Nigeria|NGA
+KE Kenya|KEN
+IN India|IND
+PK Pakistan|PAK
+CN China|People's Republic of China|PRC|CHN
+HK Hong Kong|HKG
+TW Taiwan|TWN
+JP Japan|JPN
+KR South Korea|Korea|Republic of Korea|KOR
+SG Singapore|SGP
+MY Malaysia|MYS
+TH Thailand|THA
+VN Vietnam|Viet Nam|VNM
+PH Philippines|PHL
+ID Indonesia|IDN
+MX Mexico|México|MEX
+BR Brazil|Brasil|BRA
+AR Argentina|ARG
+CL Chile|CHL
+CO Colombia|COL
+PE Peru|PER
+PA Panama|PAN
+BS Bahamas|The Bahamas|BHS
+BM Bermuda|BMU
+KY Cayman Islands|CYM
+VG British Virgin Islands|BVI|VGB
+JE Jersey|JEY
+GG Guernsey|GGY
+IM Isle of Man|IMN
+LI Liechtenstein|LIE
+PR Puerto Rico|PRI
+"""
+
+_REGIONS = """
+AL Alabama|AK Alaska|AZ Arizona|AR Arkansas|CA California|CO Colorado|CT Connecticut|DE Delaware|DC District of Columbia
+FL Florida|GA Georgia|HI Hawaii|ID Idaho|IL Illinois|IN Indiana|IA Iowa|KS Kansas|KY Kentucky|LA Louisiana|ME Maine
+MD Maryland|MA Massachusetts|MI Michigan|MN Minnesota|MS Mississippi|MO Missouri|MT Montana|NE Nebraska|NV Nevada
+NH New Hampshire|NJ New Jersey|NM New Mexico|NY New York|NC North Carolina|ND North Dakota|OH Ohio|OK Oklahoma|OR Oregon
+PA Pennsylvania|RI Rhode Island|SC South Carolina|SD South Dakota|TN Tennessee|TX Texas|UT Utah|VT Vermont|VA Virginia
+WA Washington|WV West Virginia|WI Wisconsin|WY Wyoming
+AB Alberta|BC British Columbia|MB Manitoba|NB New Brunswick|NL Newfoundland and Labrador|NS Nova Scotia|ON Ontario
+PE Prince Edward Island|QC Quebec|SK Saskatchewan|NT Northwest Territories|NU Nunavut|YT Yukon
+NSW New South Wales|QLD Queensland|VIC Victoria|TAS Tasmania
+"""
+
+
+def _plain(text: str) -> str:
+    return fold(text).replace(".", "")
+
+
+def _country_table() -> dict[str, str]:
+    table = {}
+    for line in _COUNTRIES.strip().splitlines():
+        code, _, names = line.partition(" ")
+        table[code.lower()] = code
+        for name in names.split("|"):
+            table[_plain(name)] = code
+    return table
+
+
+_CODES = _country_table()
+_REGION_CODES = {
+    _plain(name): code
+    for line in _REGIONS.strip().splitlines()
+    for code, _, name in (entry.partition(" ") for entry in line.split("|"))
+}
+
+
+def country_code(raw: str) -> str | None:
+    """ISO 3166-1 alpha-2 for a code or a name, or None when the table does not know it."""
+    return _CODES.get(_plain(raw))
+
+
+def country(raw: str) -> str:
+    """What countries are compared by: the ISO code, else the folded name."""
+    plain = _plain(raw)
+    return _CODES.get(plain, plain)
+
+
+def region(raw: str) -> str:
+    """What states and provinces are compared by: the usual abbreviation where there is one, else the folded name."""
+    plain = _plain(raw)
+    return _REGION_CODES.get(plain, plain).lower()

@@ -1,0 +1,62 @@
+"""Phone numbers: E.164 as the key under which equal ones meet.
+
+Most numbers in a firm's systems are plain national ones in a handful of spellings; those of North America take
+a short path that is proven equal to the long one by a test. Everything else goes to phonenumbers. A number that
+cannot be valid keeps its digits behind "raw:", so that nothing is lost and nothing invalid looks normalized.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import phonenumbers
+
+_NOTES = re.compile(r"\s*[(\[]\s*[A-Za-z][^)\]]*[)\]]\s*")
+_DIGITS_ONLY = str.maketrans("", "", " ()-.\u00a0\u2010\u2011\u2013")
+_NANP = frozenset("US CA PR DO JM BS BB TT AG AI BM VG KY GD MS TC LC DM VC KN GU AS MP VI SX".split())
+
+
+@lru_cache(maxsize=16384)
+def _is_north_american(first_six: str) -> bool:
+    """Whether numbers beginning so are assigned. The plan decides by area code and exchange alone."""
+    return phonenumbers.is_valid_number(phonenumbers.PhoneNumber(country_code=1, national_number=int(first_six + "0199")))
+
+
+def _short_path(text: str, region: str) -> str | None:
+    digits = text.translate(_DIGITS_ONLY)
+    if not digits.isascii():
+        return None
+    if digits.startswith("+1"):
+        digits = digits[2:]
+    elif region not in _NANP or digits[:1] == "+":
+        return None
+    elif len(digits) == 11 and digits[0] == "1":
+        digits = digits[1:]
+    if len(digits) != 10 or not digits.isdigit() or digits[0] in "01" or digits[3] in "01":
+        return None
+    return "+1" + digits if _is_north_american(digits[:6]) else None
+
+
+def key(raw: str, region: str) -> str | None:
+    """E.164, with ";ext=" and the extension where one is given; else "raw:" and the digits; None when blank.
+
+    region is the ISO 3166 code of the country whose national spelling a number without "+" has.
+    """
+    text = raw.strip()
+    if not text:
+        return None
+    if text.startswith(("raw:", "tel:")):
+        text = text[4:]
+    if short := _short_path(text, region):
+        return short
+    cleaned = _NOTES.sub(" ", text).split("/")[0].split("|")[0].strip()
+    try:
+        number = phonenumbers.parse(cleaned, region)
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is not None and phonenumbers.is_valid_number(number):
+        e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        return f"{e164};ext={number.extension}" if number.extension else e164
+    plain = "".join(c for c in text if c.isdigit()) or "".join(c for c in text.casefold() if c.isalnum())
+    return f"raw:{plain}" if plain else None

@@ -1,0 +1,218 @@
+"""What every part of the service holds: settings, the database, a clock, the vault; and the world as configured.
+
+Opening is cheap and makes no request. After a fork, open again: neither database connections nor HTTP
+connections are shared between processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, insert, select
+
+from connectors import registry
+from mappings.canonical import KINDS
+from mappings.load import ConnectorMapping, RecordMapping, load
+from mappings.normalize import Normalizer
+from mappings.rollups import Rollup, load_rollups
+from syncd.clock import Clock, SystemClock
+from syncd.config import Settings
+from syncd.core.claims import Same
+from syncd.core.gate import SHIPPED_MATRIX
+from syncd.core.ids import canonical_id
+from syncd.core.settle import Rule
+from syncd.store.database import migrate, open_engine, reading
+from syncd.store.tables import connections, meta
+from syncd.vault import Vault
+
+if TYPE_CHECKING:
+    from connectors.contract import Spec
+
+
+class WrongKey(Exception):
+    """The key does not belong to this database. Nothing starts: what it would write could never be read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One connection as configured, with its mapping."""
+
+    name: str
+    spec: Spec
+    zone: str
+    mode: str
+    problem: str | None
+    settings: Mapping[str, str]
+    mapping: ConnectorMapping
+
+    @property
+    def writes(self) -> bool:
+        return self.mode == "live" and self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place where records of a kind are written."""
+
+    connection: str
+    resource: str
+    lens: RecordMapping
+
+
+class World:
+    """The configuration as values: which systems there are, how each is mapped, and how fields are settled."""
+
+    def __init__(self, settings: Settings, members: Mapping[str, Member]) -> None:
+        self.settings = settings
+        self.members = members
+        self.normalizer = Normalizer(region=settings.firm.region)
+        self.rollups: tuple[Rollup, ...] = load_rollups()
+        self.matrix = {**SHIPPED_MATRIX, **{zone: frozenset(row) for zone, row in settings.firm.matrix.items()}}
+        self.rule = Rule(first=settings.firm.authority)
+        self._rules: dict[str, dict[str, Rule]] = {}
+        for path, chosen in settings.firm.rules.items():
+            kind, _, name = path.partition(".")
+            authority = chosen.authority or settings.firm.authority
+            self._rules.setdefault(kind, {})[name] = Rule(
+                by=chosen.by, authority=authority, first=authority, tolerance_s=chosen.tolerance_s
+            )
+        self._same: dict[str, Same] = {}
+        self._targets: dict[str, tuple[Target, ...]] = {}
+
+    def rules(self, kind: str) -> Mapping[str, Rule]:
+        return self._rules.get(kind, {})
+
+    def same(self, kind: str) -> Same:
+        """Equality of two values of a flat field; empty is None (or an empty text)."""
+        if kind not in self._same:
+            known = KINDS[kind].fields
+            equal = self.normalizer.same
+
+            def same(name: str, a: Any, b: Any) -> bool:
+                if a is b or a == b:
+                    return True
+                field_name = name.partition("/")[0]
+                if field_name not in known:
+                    return False
+                if "/" in name and (a is None or b is None):
+                    return False
+                return equal(kind, field_name, a, b)
+
+            self._same[kind] = same
+        return self._same[kind]
+
+    def targets(self, kind: str) -> tuple[Target, ...]:
+        """Where records of this kind are written, every connection that maps it outward."""
+        if kind not in self._targets:
+            found = []
+            for member in self.members.values():
+                lens = member.mapping.for_kind(kind)
+                if lens is not None and member.spec.resource(lens.resource).writable:
+                    found.append(Target(member.name, lens.resource, lens))
+            self._targets[kind] = tuple(found)
+        return self._targets[kind]
+
+    def lens(self, connection: str, kind: str, resource: str) -> RecordMapping | None:
+        for lens in self.members[connection].mapping.of(resource):
+            if lens.kind == kind:
+                return lens
+        return None
+
+    @staticmethod
+    def classes(kind: str) -> Mapping[str, str]:
+        return {name: each.cls for name, each in KINDS[kind].fields.items()}
+
+    @staticmethod
+    def references(kind: str) -> frozenset[str]:
+        return _REFERENCES[kind]
+
+
+_REFERENCES = {
+    kind: frozenset(name for name, each in described.fields.items() if each.type == "ref")
+    for kind, described in KINDS.items()
+}
+
+
+@dataclass
+class App:
+    """Everything an effect needs. `close` gives the database connections back."""
+
+    settings: Settings
+    engine: Engine
+    clock: Clock = field(default_factory=SystemClock)
+    owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}")
+
+    @cached_property
+    def vault(self) -> Vault:
+        return self.settings.vault()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def world(self) -> World:
+        """Read the configuration now. Cheap: one query, and mapping files are compiled once per process."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(connections).order_by(connections.c.name)).mappings().all()
+        members = {}
+        for row in rows:
+            override = self.settings.home / "mappings" / f"{row['name']}.yaml"
+            members[row["name"]] = Member(
+                name=row["name"],
+                spec=registry.get(row["connector"]).spec,
+                zone=row["zone"],
+                mode=row["mode"],
+                problem=row["problem"],
+                settings=json.loads(row["settings"]),
+                mapping=_mapping(row["connector"], self.settings.firm.region, str(override) if override.exists() else None),
+            )
+        return World(self.settings, members)
+
+    def new_id(self) -> str:
+        return canonical_id(int(self.clock.now().timestamp() * 1000), int.from_bytes(os.urandom(10)))
+
+
+_COMPILED: dict[tuple[str, str, str | None, float], ConnectorMapping] = {}
+
+
+def _mapping(connector: str, region: str, override: str | None) -> ConnectorMapping:
+    from pathlib import Path
+
+    changed = Path(override).stat().st_mtime if override else 0.0
+    key = (connector, region, override, changed)
+    if key not in _COMPILED:
+        _COMPILED[key] = load(connector, region=region, override=Path(override) if override else None)
+    return _COMPILED[key]
+
+
+def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
+    """Open the store, bring its schema up to date, and make sure that the key is the one it was made with.
+
+    Raises WrongKey.
+    """
+    engine = open_engine(settings.database_url)
+    app = App(settings, engine, clock or SystemClock())
+    try:
+        migrate(engine)
+        _hold_key(app)
+    except BaseException:
+        app.close()
+        raise
+    return app
+
+
+def _hold_key(app: App) -> None:
+    with app.engine.begin() as connection:
+        known = connection.execute(select(meta.c.value).where(meta.c.name == "key")).scalar()
+        if known is None:
+            connection.execute(insert(meta).values(name="key", value=app.vault.fingerprint()))
+        elif not app.vault.recognises(known):
+            raise WrongKey(
+                "The key does not belong to this database, so stored credentials cannot be read. "
+                "Put back the key that this database was created with (SYNCD_KEY, SYNCD_KEY_FILE or the file `key` in the home folder)."
+            )

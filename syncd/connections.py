@@ -1,0 +1,243 @@
+"""Connecting systems: add after a real check, list, check again, approve the first plan, remove.
+
+A new connection observes: it reads, matches and plans, and writes nothing until a person approves its plan.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from connectors import registry
+from connectors.contract import Checked, Facts
+from connectors.errors import Misconfigured
+from syncd.app import App, World
+from syncd.clock import iso
+from syncd.config import CONNECTION_NAME, ZONES
+from syncd.connecting import open_connection, sealed, talk
+from syncd.reconcile import Reconciler, owe_all
+from syncd.store.database import lock_settling, reading
+from syncd.store.tables import (
+    connections,
+    dead_letters,
+    intents,
+    links,
+    pending_refs,
+    records,
+    turns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class CannotConnect(Exception):
+    """A connection cannot be added, found or changed; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    name: str
+    checked: Checked
+    resources: tuple[str, ...]
+
+
+def add(
+    app: App,
+    name: str,
+    connector: str,
+    given: Mapping[str, str],
+    *,
+    zone: str | None = None,
+    poll_s: float | None = None,
+    live: bool = False,
+) -> Added:
+    """Check the account and store the connection. `given` holds settings and secrets by the connector's own names.
+
+    Raises CannotConnect or SyncError; then nothing is stored.
+    """
+    if not CONNECTION_NAME.fullmatch(name):
+        raise CannotConnect(f"A connection's name is lower-case letters, digits, - and _ (found {name!r}).")
+    made = registry.load(connector)
+    known = {setting.name: setting for setting in made.spec.settings}
+    for wrong in sorted(given.keys() - known.keys()):
+        raise CannotConnect(f"{connector} has no setting {wrong!r}. It knows: {', '.join(known)}.")
+    values = {s.name: given.get(s.name, s.default) for s in made.spec.settings}
+    missing = [s.name for s in made.spec.settings if s.required and not values[s.name]]
+    if missing:
+        lines = "\n".join(f"  {each}: {known[each].help}" for each in missing)
+        raise CannotConnect(f"{connector} needs more settings:\n{lines}")
+    chosen = zone or made.spec.zone
+    if chosen not in ZONES:
+        raise CannotConnect(f"There is no zone {chosen!r}. There are: {', '.join(ZONES)}.")
+    settings = {key: value for key, value in values.items() if value and not known[key].secret}
+    secrets = {key: value for key, value in values.items() if value and known[key].secret}
+    with reading(app.engine) as sql:
+        if sql.execute(select(connections.c.name).where(connections.c.name == name)).first() is not None:
+            raise CannotConnect(f"There is already a connection named {name!r}. Choose another name or remove it first.")
+    now = iso(app.clock.now())
+    row = {
+        "name": name, "connector": connector, "account": f"checking:{name}", "label": "", "zone": chosen,
+        "settings": json.dumps(settings), "secrets": sealed(app, name, secrets), "secrets_version": 1,
+        "mode": "checking", "created_at": now,
+    }  # fmt: skip
+    # The row exists while the check runs, so that a token which rotates during it is kept.
+    with app.engine.begin() as sql:
+        sql.execute(insert(connections).values(**row))
+    try:
+        checked = _checked(app, name)
+        resources = _mapped(app, name)
+        _finish(app, name, connector, checked, resources, poll_s, live=live)
+    except BaseException:
+        with app.engine.begin() as sql:
+            sql.execute(delete(turns).where(turns.c.connection == name))
+            sql.execute(delete(connections).where(connections.c.name == name))
+        raise
+    return Added(name, checked, resources)
+
+
+def _checked(app: App, name: str) -> Checked:
+    talking = open_connection(app, name)
+    try:
+        return talking.connector.check()
+    finally:
+        talking.close()
+
+
+def _mapped(app: App, name: str) -> tuple[str, ...]:
+    member = app.world().members[name]
+    return tuple(dict.fromkeys(lens.resource for lens in member.mapping.mappings))
+
+
+def _finish(
+    app: App, name: str, connector: str, checked: Checked, resources: tuple[str, ...], poll_s: float | None, *, live: bool
+) -> None:
+    now = iso(app.clock.now())
+    facts: Facts = registry.spec(connector).facts
+    with app.engine.begin() as sql:
+        other = sql.execute(
+            select(connections.c.name).where(
+                connections.c.connector == connector, connections.c.account == checked.account.id
+            )
+        ).scalar()
+        if other is not None:
+            raise CannotConnect(
+                f"This {connector} account ({checked.account.label}) is already connected as {other!r};"
+                " the same account twice would sync it with itself."
+            )
+        try:
+            sql.execute(
+                update(connections)
+                .where(connections.c.name == name)
+                .values(account=checked.account.id, label=checked.account.label, mode="live" if live else "observe")
+            )
+        except IntegrityError as error:
+            raise CannotConnect(f"This {connector} account is already connected.") from error
+        for resource in resources:
+            sql.execute(
+                insert(turns).values(
+                    connection=name, resource=resource, poll_s=poll_s or app.settings.firm.poll_s, pull_due_at=now,
+                    sweep_due_at=now if facts.deletions == "listing" else None, pulled_once=False, mapping="",
+                    failures=0, fence=0,
+                )  # fmt: skip
+            )
+
+
+def check(app: App, name: str) -> Checked:
+    """Check a stored connection again; when it works, whatever stopped it is forgotten. Raises SyncError."""
+    _row(app, name)
+    checked = _checked(app, name)
+    with app.engine.begin() as sql:
+        account = sql.execute(select(connections.c.account).where(connections.c.name == name)).scalar()
+        if account != checked.account.id:
+            raise Misconfigured(
+                "These credentials belong to another account than the one that was connected.",
+                remedy="Sign in to the same account, or remove the connection and add the other account.",
+            )
+        if not any(finding.level == "error" for finding in checked.findings):
+            now = iso(app.clock.now())
+            sql.execute(
+                update(connections).where(connections.c.name == name).values(problem=None, remedy=None, paused_until=None)
+            )
+            sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
+    return checked
+
+
+def approve(app: App, name: str) -> None:
+    """Let an observing connection write: its first plan has been seen."""
+    _row(app, name)
+    world = app.world()
+    now = iso(app.clock.now())
+    with app.engine.begin() as sql:
+        sql.execute(update(connections).where(connections.c.name == name).values(mode="live"))
+        for resource in _mapped(app, name):
+            done = sql.execute(
+                select(turns.c.pulled_once).where(turns.c.connection == name, turns.c.resource == resource)
+            ).scalar()
+            if done:
+                owe_all(sql, world, name, resource, now)
+
+
+def remove(app: App, name: str) -> int:
+    """Forget a connection: its credentials, links and claims. Nothing is deleted in any system. Returns the links dropped."""
+    _row(app, name)
+    world = app.world()
+    with app.engine.begin() as sql:
+        lock_settling(sql)
+        touched = list(sql.execute(select(links.c.canonical_id).where(links.c.connection == name).distinct()).scalars())
+        dropped = sql.execute(delete(links).where(links.c.connection == name)).rowcount
+        for table in (intents, turns, dead_letters):
+            sql.execute(delete(table).where(table.c.connection == name))
+        sql.execute(delete(pending_refs).where(pending_refs.c.connection == name))
+        sql.execute(delete(connections).where(connections.c.name == name))
+        remaining = {key: member for key, member in world.members.items() if key != name}
+        alone = World(app.settings, remaining)
+        Reconciler(app, alone, name, "", None).settle_within(sql, touched)
+        sql.execute(
+            update(records)
+            .where(records.c.status == "live", records.c.id.not_in(select(links.c.canonical_id)))
+            .values(status="gone")
+        )
+    return dropped
+
+
+def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
+    """Reconnect: new secrets for the same account. Raises SyncError; then the old ones stay."""
+    row = _row(app, name)
+    known = {setting.name: setting for setting in registry.spec(row["connector"]).settings}
+    for wrong in sorted(key for key in given if key not in known or not known[key].secret):
+        raise CannotConnect(f"{wrong!r} is no secret of {row['connector']}.")
+    settings = json.loads(row["settings"])
+    old = json.loads(app.vault.open(bytes(row["secrets"]), f"connection:{name}"))
+    new = {**old, **given, "expires_at": ""}
+    talking = talk(app, name, row["connector"], settings, new, stored=False)
+    try:
+        checked = talking.connector.check()
+    finally:
+        talking.close()
+    if checked.account.id != row["account"]:
+        raise Misconfigured("That is another account.", remedy="Sign in to the account that was connected before.")
+    with app.engine.begin() as sql:
+        sql.execute(
+            update(connections)
+            .where(connections.c.name == name)
+            .values(
+                secrets=sealed(app, name, new), secrets_version=connections.c.secrets_version + 1, problem=None, remedy=None
+            )
+        )
+    return checked
+
+
+def _row(app: App, name: str) -> Mapping[str, Any]:
+    with reading(app.engine) as sql:
+        row = sql.execute(select(connections).where(connections.c.name == name)).mappings().one_or_none()
+        names = sql.execute(select(connections.c.name).order_by(connections.c.name)).scalars().all()
+    if row is None:
+        known = f"There are: {', '.join(names)}." if names else "None is connected yet: syncd connect add."
+        raise CannotConnect(f"There is no connection named {name!r}. {known}")
+    return dict(row)
+

@@ -1,0 +1,1 @@
+"""Decisions: values in, values out. No clock, randomness, database, HTTP or environment in this package."""

@@ -1,0 +1,196 @@
+"""Reading one resource of one connection: pages become batches, a batch and its cursor become one transaction.
+
+The next pages are downloaded by a thread of their own while this batch is worked on. A long first reading
+stops after its slice of time at a safe cursor and goes on in a later turn, so that it never keeps others waiting.
+"""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import orjson
+from sqlalchemy import Connection, select, update
+
+from connectors.contract import Connector, Cursor, Page, Record, Version
+from syncd import logs
+from syncd.clock import iso
+from syncd.reconcile import Arrival, Counts, Reconciler, owe_all
+from syncd.runs import Run
+from syncd.store.database import reading
+from syncd.store.tables import links, turns
+
+if TYPE_CHECKING:
+    from syncd.app import App, World
+    from syncd.turns import Lease
+
+BATCH_RECORDS = 2_000
+PAGES_AHEAD = 3
+log = logs.get("pull")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A page and when it was asked for."""
+
+    page: Page
+    at: str
+
+
+def pull(
+    app: App, world: World, connector: Connector, lease: Lease, *, until: datetime | None = None, requests: Callable[[], int]
+) -> Counts:
+    """Read what changed since the cursor, to the end or to the end of the slice. Raises SyncError and LostLease."""
+    connection, resource = lease.connection, lease.resource
+    with reading(app.engine) as sql:
+        turn = sql.execute(
+            select(turns).where(turns.c.connection == connection, turns.c.resource == resource)
+        ).mappings().one()
+    reconciler = Reconciler(app, world, connection, resource, lease)
+    run = Run(app, lease, "pull")
+    mapping = reconciler.salt.hex()
+    if turn["mapping"] and turn["mapping"] != mapping:
+        _map_again(app, reconciler, run)
+    cursor = Cursor(turn["cursor"]) if turn["cursor"] is not None else None
+    finished = False
+
+    def keep(sql: Connection, *, last: bool) -> None:
+        values: dict[str, object] = {"cursor": cursor, "mapping": mapping, "failures": 0}
+        if last:
+            now = app.clock.now()
+            poll_s = float(turn["poll_s"])
+            values |= {"pulled_once": True, "last_pull_at": iso(now), "pull_due_at": iso(now + timedelta(seconds=poll_s))}
+        sql.execute(
+            update(turns).where(turns.c.connection == connection, turns.c.resource == resource).values(**values)
+        )
+        if last and not turn["pulled_once"]:
+            owe_all(sql, world, connection, resource, iso(app.clock.now()))
+        run.requests = requests()
+        run.store(sql, ended=last)
+
+    pages = PagesAhead(lambda: connector.pull(resource, cursor), app)
+    try:
+        with collected_per_batch() as collect:
+            batch: list[Asked] = []
+            size = 0
+            for asked in chain(pages, (None,)):
+                if asked is not None:
+                    batch.append(asked)
+                    size += len(asked.page.records)
+                    if size < BATCH_RECORDS:
+                        continue
+                resume = [each.page.resume for each in batch if each.page.resume is not None]
+                if resume:
+                    cursor = resume[-1]
+                finished = asked is None
+                arrivals = [Arrival(record) for each in batch for record in each.page.records]
+                prepared = reconciler.prepare(arrivals, asked_at=batch[0].at if batch else None)
+
+                def finish(sql: Connection, counts: Counts = prepared.counts, last: bool = finished) -> None:
+                    run.counts.add(counts)
+                    keep(sql, last=last)
+
+                reconciler.commit(prepared, finish)
+                if arrivals:
+                    log.info("batch_committed", connection=connection, resource=resource, records=len(arrivals))
+                batch, size = [], 0
+                collect()
+                if not finished and until is not None and app.clock.now() >= until:
+                    break
+    finally:
+        pages.close()
+    return run.counts
+
+
+def _map_again(app: App, reconciler: Reconciler, run: Run) -> None:
+    """The mapping changed: read every stored body again through the new one. No request is made."""
+    last = ""
+    while True:
+        with reading(app.engine) as sql:
+            rows = sql.execute(
+                select(links.c.vendor_id, links.c.version, links.c.body)
+                .where(
+                    links.c.connection == reconciler.connection,
+                    links.c.resource == reconciler.resource,
+                    links.c.alive,
+                    links.c.vendor_id > last,
+                )
+                .order_by(links.c.vendor_id)
+                .limit(BATCH_RECORDS)
+            ).all()
+        if not rows:
+            return
+        last = rows[-1].vendor_id
+        arrivals = [
+            Arrival(Record(row.vendor_id, Version(row.version) if row.version else None, orjson.loads(row.body))) for row in rows
+        ]
+        counts = reconciler.commit(reconciler.prepare(arrivals, again=True))
+        log.info("mapped_again", connection=reconciler.connection, resource=reconciler.resource, records=counts.pulled)
+
+
+class PagesAhead:
+    """Downloads pages in a thread, a few ahead. Errors come out where the page would have; close ends the thread."""
+
+    def __init__(self, start: Callable[[], Iterator[Page]], app: App) -> None:
+        self._queue: queue.Queue[Asked | BaseException | None] = queue.Queue(PAGES_AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(start, app), name="pages-ahead", daemon=True)
+        self._thread.start()
+
+    def _run(self, start: Callable[[], Iterator[Page]], app: App) -> None:
+        try:
+            at = iso(app.clock.now())
+            for page in start():
+                self._put(Asked(page, at))
+                if self._closed.is_set():
+                    return
+                at = iso(app.clock.now())
+        except BaseException as error:  # noqa: BLE001 (handed to the reader of the pages)
+            self._put(error)
+        else:
+            self._put(None)
+
+    def _put(self, item: Asked | BaseException | None) -> None:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def __iter__(self) -> Iterator[Asked]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        self._closed.set()
+        while True:
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                break
+        self._thread.join(timeout=35)
+
+
+@contextmanager
+def collected_per_batch() -> Iterator[Callable[[], int]]:
+    """No garbage collection in the middle of a batch, one at its end: HTTP clients leave cycles behind."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield gc.collect
+    finally:
+        if was:
+            gc.enable()

@@ -1,0 +1,1114 @@
+"""From records to golden records and what is owed: one transaction for a page, together with its cursor.
+
+Reading, hashing and mapping happen before the transaction; inside it everything is set-based: load the links
+of the page, match new records, take the readings into their claims, settle every canonical record that was
+touched, recompute the rollups that they feed, and note which system now differs from what it should hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
+
+from connectors.contract import Record
+from mappings.compile import RecordMapping, Unreadable
+from mappings.matching import decide, keys, reference_key
+from syncd.app import App, Target, World
+from syncd.clock import iso
+from syncd.core.claims import (
+    Claim,
+    Edit,
+    Flat,
+    LinkState,
+    Values,
+    decode,
+    encode,
+    first_document,
+    flatten,
+    nest,
+    see,
+)
+from syncd.core.plan import outgoing
+from syncd.core.settle import Golden, Source, settle
+from syncd.seams import seam
+from syncd.store.database import among, insert_rows, lock_settling, reading, upsert_rows
+from syncd.store.tables import (
+    conflicts,
+    dead_letters,
+    edges,
+    identity_keys,
+    intents,
+    links,
+    pending_refs,
+    pins,
+    records,
+    reviews,
+    turns,
+)
+from syncd.turns import Lease
+
+LINK_COLUMNS = (
+    "connection", "resource", "vendor_id", "kind", "canonical_id",
+    "fingerprint", "version", "alive", "written_at", "state", "body",
+)  # fmt: skip
+RECORD_COLUMNS = ("id", "kind", "status", "merged_into", "golden", "sources", "deleted_at")
+CANDIDATES_MAX = 20
+"""A key shared by more canonical records than this says nothing about who somebody is."""
+DELETED = b"deleted"
+REFERENCE = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record as it came.
+
+    wrote      it is the vendor's answer to our write of these flat values (what we meant)
+    canonical  it was made for this canonical record
+    """
+
+    record: Record
+    wrote: Flat | None = None
+    canonical: str | None = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """A run's numbers. They add up: pulled = changed + unchanged + conflict + held + dead."""
+
+    pulled: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    conflict: int = 0
+    held: int = 0
+    dead: int = 0
+    written: int = 0
+
+    def add(self, other: Counts) -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+@dataclass(slots=True)
+class Reading:
+    """A changed record, mapped."""
+
+    arrival: Arrival
+    lens: RecordMapping
+    values: Values
+    at: str
+    fingerprint: bytes
+    body: str
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A page before its transaction: what must be taken in, what is gone, what could not be read."""
+
+    readings: list[Reading] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    dead: list[tuple[str, bytes, str, str]] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    observed_at: str = ""
+
+
+@dataclass(slots=True)
+class Touched:
+    """One canonical record that must be settled again, and why."""
+
+    edits: list[tuple[Source, Edit]] = field(default_factory=list)
+    joined: bool = False
+    stale_keys: set[str] = field(default_factory=set)
+
+
+class Reconciler:
+    """Takes records of one connection's resource into the store. Holds no state between pages but compiled values."""
+
+    def __init__(self, app: App, world: World, connection: str, resource: str, lease: Lease | None) -> None:
+        self.app = app
+        self.world = world
+        self.connection = connection
+        self.resource = resource
+        self.lease = lease
+        self.lenses = world.members[connection].mapping.of(resource) if connection in world.members else ()
+        self.facts = world.members[connection].spec.facts if connection in world.members else None
+        self.salt = blake2b("|".join(lens.fingerprint for lens in self.lenses).encode(), digest_size=16).digest()
+
+    # --- before the transaction --------------------------------------------------------------------------------
+
+    def prepare(self, arrivals: Sequence[Arrival], *, asked_at: str | None = None, again: bool = False) -> Prepared:
+        """Hash every record, and map those whose bytes are new to us.
+
+        asked_at  when the listing that brought them was asked for: a list that lags behind our own write is not news
+        again     map even what did not change (the mapping itself changed)
+        """
+        prepared = Prepared(observed_at=iso(self.app.clock.now()))
+        counts = prepared.counts
+        counts.pulled = len(arrivals)
+        known = self._known([arrival.record.id for arrival in arrivals])
+        salt, dumps, seen = self.salt, orjson.dumps, set[str]()
+        for arrival in arrivals:
+            record = arrival.record
+            before = known.get(record.id)
+            if record.id in seen:
+                counts.unchanged += 1
+                continue
+            if record.deleted:
+                seen.add(record.id)
+                if before is not None and before[1]:
+                    prepared.gone.append(record.id)
+                else:
+                    counts.unchanged += 1
+                continue
+            body = dumps(record.body)
+            fingerprint = blake2b(body, digest_size=16, key=salt).digest()
+            if before is not None and arrival.wrote is None and not again:
+                if before[0] == fingerprint and before[1]:
+                    counts.unchanged += 1
+                    continue
+                if asked_at is not None and self._lags(before[2], asked_at):
+                    counts.unchanged += 1
+                    continue
+            seen.add(record.id)
+            lens = next((each for each in self.lenses if each.applies(record.body)), None)
+            if lens is None:
+                counts.unchanged += 1
+                continue
+            if before is not None and before[3] != lens.kind:
+                why = f"It was a {before[3]} and is now a {lens.kind}."
+                prepared.dead.append((record.id, fingerprint, why, "Make a new record of the right type at the vendor."))
+                counts.dead += 1
+                continue
+            try:
+                values = lens.get(record.body)
+                at = lens.modified_at(record.body) or prepared.observed_at
+            except Unreadable as error:
+                remedy = f"Correct the field at the vendor, or the line in the mapping of {self.connection}; it is read again by itself."
+                prepared.dead.append((record.id, fingerprint, str(error), remedy))
+                counts.dead += 1
+                continue
+            prepared.readings.append(Reading(arrival, lens, values, at, fingerprint, body.decode()))
+        seam("page_mapped")
+        return prepared
+
+    def _known(self, ids: Sequence[str]) -> dict[str, tuple[bytes, bool, str | None, str]]:
+        columns = (links.c.vendor_id, links.c.fingerprint, links.c.alive, links.c.written_at, links.c.kind)
+        with reading(self.app.engine) as sql:
+            rows = sql.execute(
+                select(*columns).where(
+                    links.c.connection == self.connection,
+                    links.c.resource == self.resource,
+                    among(sql, links.c.vendor_id, ids),
+                )
+            )
+            return {row[0]: (bytes(row[1]), row[2], row[3], row[4]) for row in rows}
+
+    def _lags(self, written_at: str | None, asked_at: str) -> bool:
+        if written_at is None or self.facts is None:
+            return False
+        if self.facts.read_lag_s == 0:
+            return asked_at < written_at
+        from datetime import timedelta
+
+        from syncd.clock import from_iso
+
+        return asked_at < iso(from_iso(written_at) + timedelta(seconds=self.facts.read_lag_s))
+
+    # --- the transaction ---------------------------------------------------------------------------------------
+
+    def commit(self, prepared: Prepared, finish: Callable[[Connection], None] | None = None) -> Counts:
+        """Everything that follows from a prepared page, and `finish` (the cursor, the intents), or nothing at all.
+
+        Raises LostLease when somebody else took over.
+        """
+        with self.app.engine.begin() as sql:
+            if self.lease is not None:
+                self.lease.hold(sql)
+            counts = prepared.counts
+            if prepared.readings or prepared.gone:
+                lock_settling(sql)
+                page = Page(self, sql, prepared)
+                page.run()
+            if prepared.dead:
+                rows = [
+                    (self.connection, self.resource, vendor_id, fingerprint, why, remedy, prepared.observed_at)
+                    for vendor_id, fingerprint, why, remedy in prepared.dead
+                ]
+                columns = ("connection", "resource", "vendor_id", "fingerprint", "why", "remedy", "at")
+                upsert_rows(sql, dead_letters, columns, rows)
+            if finish is not None:
+                finish(sql)
+            seam("page_settled")
+        seam("page_committed")
+        return counts
+
+    def settle_again(self, ids: Iterable[str]) -> None:
+        """Settle canonical records again because of a ruling, a pin or a changed rule, not because of a page."""
+        with self.app.engine.begin() as sql:
+            lock_settling(sql)
+            self.settle_within(sql, ids)
+
+    def settle_within(self, sql: Connection, ids: Iterable[str]) -> None:
+        """The same inside the caller's transaction, which must hold the settling lock."""
+        page = Page(self, sql, Prepared(observed_at=iso(self.app.clock.now())))
+        for canonical in ids:
+            page.touch(canonical)
+        page.finish()
+
+
+class Page:
+    """One transaction's work. The steps run top to bottom in `run`."""
+
+    def __init__(self, reconciler: Reconciler, sql: Connection, prepared: Prepared) -> None:
+        self.r = reconciler
+        self.world = reconciler.world
+        self.app = reconciler.app
+        self.sql = sql
+        self.prepared = prepared
+        self.counts = prepared.counts
+        self.now = prepared.observed_at
+        self.touched: dict[str, Touched] = {}
+        self.link_rows: list[tuple[Any, ...]] = []
+        self.new_links: list[tuple[Any, ...]] = []
+        self.new_records: list[tuple[Any, ...]] = []
+        self.new_keys: set[tuple[str, str]] = set()
+        self.fresh: list[tuple[str, Reading, str]] = []
+        self.linked: set[str] = set()
+        self.changed: dict[str, tuple[str, Values, Values]] = {}
+        self.review_rows: list[dict[str, Any]] = []
+        self.owed: dict[tuple[str, str, str], str] = {}
+        self.counted: list[str] = []
+        self.open_conflicts: set[str] = set()
+        self.pulled_once = {
+            (row.connection, row.resource): row.pulled_once
+            for row in sql.execute(select(turns.c.connection, turns.c.resource, turns.c.pulled_once))
+        }
+        self.minted = self.app.new_id()
+        self.mint_count = 0
+
+    def touch(self, canonical: str) -> Touched:
+        return self.touched.setdefault(canonical, Touched())
+
+    def run(self) -> None:
+        r = self.r
+        rows = self._link_rows([reading.arrival.record.id for reading in self.prepared.readings] + self.prepared.gone)
+        new: list[Reading] = []
+        for reading in self.prepared.readings:
+            row = rows.get(reading.arrival.record.id)
+            if row is None:
+                new.append(reading)
+            else:
+                self._read_again(reading, row)
+        for vendor_id in self.prepared.gone:
+            self._gone(rows[vendor_id])
+        if new:
+            self._meet(new)
+        upsert_rows(self.sql, links, LINK_COLUMNS, self.link_rows)
+        insert_rows(self.sql, links, LINK_COLUMNS, self.new_links)
+        self.new_links = []
+        self._settle_fresh()
+        insert_rows(self.sql, records, RECORD_COLUMNS, self.new_records)
+        upsert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.new_keys))
+        self._wake_dependents()
+        self.finish()
+        for canonical in self.counted:
+            if canonical in self.open_conflicts:
+                self.counts.conflict += 1
+                self.counts.changed -= 1
+        if self.prepared.readings:
+            ids = [reading.arrival.record.id for reading in self.prepared.readings]
+            self.sql.execute(
+                delete(dead_letters).where(
+                    dead_letters.c.connection == r.connection,
+                    dead_letters.c.resource == r.resource,
+                    among(self.sql, dead_letters.c.vendor_id, ids),
+                )
+            )
+
+    def finish(self) -> None:
+        """Settle what was touched until nothing more follows from it, then write what is owed."""
+        computed: dict[str, dict[str, Any]] = {}
+        for _ in range(8):
+            if self.touched:
+                todo, self.touched = self.touched, {}
+                self._settle(todo, computed)
+            changed, self.changed = self.changed, {}
+            computed = self._rollups(changed) if changed else {}
+            for canonical in computed:
+                self.touch(canonical)
+            if not self.touched:
+                break
+        self._write_owed()
+        if self.review_rows:
+            self.sql.execute(
+                text(
+                    "INSERT INTO reviews (id, kind, a, b, reasons, state, opened_at)"
+                    " VALUES (:id, :kind, :a, :b, :reasons, 'open', :opened_at) ON CONFLICT (a, b) DO NOTHING"
+                ),
+                self.review_rows,
+            )
+
+    def _link_rows(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        rows = self.sql.execute(
+            select(links).where(
+                links.c.connection == self.r.connection,
+                links.c.resource == self.r.resource,
+                among(self.sql, links.c.vendor_id, ids),
+            )
+        ).mappings()
+        return {row["vendor_id"]: dict(row) for row in rows}
+
+    # --- known records -----------------------------------------------------------------------------------------
+
+    def _read_again(self, reading: Reading, row: Mapping[str, Any]) -> None:
+        arrival = reading.arrival
+        kind = row["kind"]
+        state = decode(orjson.loads(row["state"]))
+        touched = self.touch(row["canonical_id"])
+        touched.stale_keys.update(keys(kind, nest(state.base)))
+        unread = [name for name in reading.lens.lines if not _has_base(state, name)]
+        edits = see(state, reading.values, reading.at, self.world.same(kind), wrote=arrival.wrote, new_fields=unread)
+        source = Source(self.r.connection, self.r.resource, arrival.record.id)
+        touched.edits.extend((source, edit) for edit in edits)
+        if not row["alive"]:
+            touched.joined = True
+            self.linked.add(row["canonical_id"])
+        if arrival.wrote is None:
+            self.counts.changed += 1
+            self.counted.append(row["canonical_id"])
+        self.link_rows.append(
+            self._link(reading, row["canonical_id"], state, self.now if arrival.wrote is not None else row["written_at"])
+        )
+
+    def _link(self, reading: Reading, canonical: str, state: LinkState, written_at: str | None) -> tuple[Any, ...]:
+        record = reading.arrival.record
+        document = orjson.dumps(encode(state)).decode()
+        return (
+            self.r.connection, self.r.resource, record.id, reading.lens.kind, canonical,
+            reading.fingerprint, record.version, True, written_at, document, reading.body,
+        )  # fmt: skip
+
+    def _gone(self, row: Mapping[str, Any]) -> None:
+        values = {**row, "alive": False, "fingerprint": DELETED}
+        self.link_rows.append(tuple(values[name] for name in LINK_COLUMNS))
+        self.touch(row["canonical_id"])
+        self.counts.changed += 1
+        self.sql.execute(
+            update(records)
+            .where(records.c.id == row["canonical_id"], records.c.deleted_at.is_(None))
+            .values(deleted_at=self.now)
+        )
+
+    # --- new records: who are they? ----------------------------------------------------------------------------
+
+    def _mint(self) -> str:
+        """Ids of one page follow one another, so that the records of a page lie side by side."""
+        self.mint_count += 1
+        if self.mint_count % 1000 == 0:
+            self.minted = self.app.new_id()
+        return f"{self.minted[:-2]}{_suffix(self.mint_count % 1000)}" if self.mint_count else self.minted
+
+    def _meet(self, new: list[Reading]) -> None:
+        created = [reading for reading in new if reading.arrival.canonical is not None]
+        others = [reading for reading in new if reading.arrival.canonical is None]
+        if created:
+            standing = self._standing([reading.arrival.canonical or "" for reading in created])
+            for reading in created:
+                self._join(reading, standing[reading.arrival.canonical or ""], reading.arrival.wrote)
+        if not others:
+            return
+        lost = self._lost_creates()
+        seen_keys = [keys(reading.lens.kind, reading.values) for reading in others]
+        candidates = self._candidates({key for each in seen_keys for key in each})
+        standing = self._summaries({c for each in candidates.values() for c in each})
+        for reading, its_keys in zip(others, seen_keys, strict=True):
+            ours = next((each for each in lost if self._is_created(reading, each)), None)
+            if ours is not None:
+                lost.remove(ours)
+                self._join(reading, ours["canonical_id"], orjson.loads(ours["meant"]))
+                self.counts.changed += 1
+                continue
+            found: dict[str, None] = {}
+            for key in its_keys:
+                sharing = candidates.get(key, ())
+                if len(sharing) <= CANDIDATES_MAX:
+                    found.update(dict.fromkeys(sharing))
+            canonical = self._who(reading, list(found), standing)
+            for key in its_keys:
+                sharing = candidates.setdefault(key, [])
+                if len(sharing) <= CANDIDATES_MAX:
+                    sharing.append(canonical)
+            if canonical not in standing:
+                standing[canonical] = Summary(reading.lens.kind, "live", reading.values, {(self.r.connection, self.r.resource)})
+            else:
+                standing[canonical].places.add((self.r.connection, self.r.resource))
+            self.new_keys.update((key, canonical) for key in its_keys)
+
+    def _who(self, reading: Reading, found: list[str], standing: Mapping[str, Summary]) -> str:
+        """An existing canonical record on exact evidence, or a new one; doubtful: a new one that waits for a steward."""
+        place = (self.r.connection, self.r.resource)
+        sure: list[str] = []
+        doubtful: list[tuple[str, tuple[str, ...]]] = []
+        for canonical in found:
+            summary = standing[canonical]
+            if summary.kind != reading.lens.kind:
+                continue
+            verdict = decide(reading.lens.kind, summary.values, reading.values)
+            if verdict.outcome == "same" and place not in summary.places:
+                sure.append(canonical)
+            elif verdict.outcome == "same":
+                doubtful.append((canonical, (*verdict.reasons, f"both are in {self.r.connection}")))
+            elif verdict.outcome == "review":
+                doubtful.append((canonical, verdict.reasons))
+        if len(sure) == 1:
+            self._join(reading, sure[0], None)
+            self.counts.changed += 1
+            self.counted.append(sure[0])
+            return sure[0]
+        doubtful.extend((canonical, ("more than one record fits",)) for canonical in sure)
+        canonical = self._mint()
+        status = "review" if doubtful else "live"
+        for other, reasons in doubtful[:5]:
+            self.review_rows.append(
+                {
+                    "id": self.app.new_id(), "kind": reading.lens.kind, "a": min(other, canonical), "b": max(other, canonical),
+                    "reasons": orjson.dumps(reasons).decode(), "opened_at": self.now,
+                }  # fmt: skip
+            )
+        if doubtful:
+            self.counts.held += 1
+        else:
+            self.counts.changed += 1
+        self.fresh.append((canonical, reading, status))
+        return canonical
+
+    def _join(self, reading: Reading, canonical: str, wrote: Flat | None) -> None:
+        """Link a new vendor record to a canonical record that is already there."""
+        state = LinkState()
+        see(
+            state, reading.values, reading.at, self.world.same(reading.lens.kind), wrote=wrote, new_fields=reading.lens.lines
+        )  # fmt: skip
+        self.new_links.append(self._link(reading, canonical, state, self.now if wrote is not None else None))
+        self.touch(canonical).joined = True
+        self.linked.add(canonical)
+        self.new_keys.update((key, canonical) for key in keys(reading.lens.kind, reading.values))
+
+    def _standing(self, ids: Sequence[str]) -> dict[str, str]:
+        """Where each canonical id stands today: merged ones point to their survivor."""
+        standing = {canonical: canonical for canonical in ids}
+        pending = dict(standing)
+        while pending:
+            rows = self.sql.execute(
+                select(records.c.id, records.c.merged_into).where(among(self.sql, records.c.id, set(pending.values())))
+            )
+            moved = {row.id: row.merged_into for row in rows if row.merged_into is not None}
+            pending = {origin: moved[at] for origin, at in pending.items() if at in moved}
+            standing.update(pending)
+        return standing
+
+    def _candidates(self, wanted: set[str]) -> dict[str, list[str]]:
+        rows = self.sql.execute(
+            select(identity_keys.c.key, identity_keys.c.canonical_id).where(among(self.sql, identity_keys.c.key, wanted))
+        ).all()
+        standing = self._standing(list({row.canonical_id for row in rows})) if rows else {}
+        candidates: dict[str, list[str]] = {}
+        for key, canonical in rows:
+            sharing = candidates.setdefault(key, [])
+            if standing[canonical] not in sharing:
+                sharing.append(standing[canonical])
+        return candidates
+
+    def _summaries(self, ids: Iterable[str]) -> dict[str, Summary]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        found = {
+            row.id: Summary(row.kind, row.status, orjson.loads(row.golden), set())
+            for row in self.sql.execute(
+                select(records.c.id, records.c.kind, records.c.status, records.c.golden).where(
+                    among(self.sql, records.c.id, wanted)
+                )
+            )
+        }
+        for row in self.sql.execute(
+            select(links.c.canonical_id, links.c.connection, links.c.resource).where(
+                among(self.sql, links.c.canonical_id, wanted), links.c.alive
+            )
+        ):
+            found[row.canonical_id].places.add((row.connection, row.resource))
+        return found
+
+    def _lost_creates(self) -> list[Mapping[str, Any]]:
+        """Creates whose outcome nobody knows: a new record that shows exactly what we meant is ours."""
+        rows = self.sql.execute(
+            select(intents).where(
+                intents.c.connection == self.r.connection,
+                intents.c.resource == self.r.resource,
+                intents.c.operation == "create",
+                intents.c.state.in_(("sending", "unknown")),
+            )
+        ).mappings()
+        return [dict(row) for row in rows]
+
+    def _is_created(self, reading: Reading, intent: Mapping[str, Any]) -> bool:
+        if reading.lens.kind != intent["kind"]:
+            return False
+        same = self.world.same(reading.lens.kind)
+        flat = flatten(reading.values)
+        return all(same(name, flat.get(name), value) for name, value in orjson.loads(intent["meant"]).items())
+
+    # --- fresh canonical records: one link each, so settling is copying ----------------------------------------
+
+    def _settle_fresh(self) -> None:
+        if not self.fresh:
+            return
+        connection, resource = self.r.connection, self.r.resource
+        tokens: set[str] = set()
+        for _, reading, _ in self.fresh:
+            for name in self.world.references(reading.lens.kind):
+                token = reading.values.get(name)
+                if token is not None:
+                    tokens.add(token)
+        for canonical, reading, _ in self.fresh:
+            record = reading.arrival.record
+            document = orjson.dumps(first_document(reading.values, reading.at)).decode()
+            self.new_links.append(
+                (
+                    connection, resource, record.id, reading.lens.kind, canonical,
+                    reading.fingerprint, record.version, True, None, document, reading.body,
+                )  # fmt: skip
+            )
+        insert_rows(self.sql, links, LINK_COLUMNS, self.new_links)
+        self.new_links = []
+        upsert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.new_keys))
+        self.new_keys = set()
+        resolved = self._resolve({connection: tokens}) if tokens else {}
+        sources = orjson.dumps({"*": connection}).decode()
+        edge_rows: list[tuple[str, str, str]] = []
+        pending: list[tuple[str, str, str]] = []
+        for canonical, reading, status in self.fresh:
+            kind = reading.lens.kind
+            golden: Values = {name: value for name, value in reading.values.items() if value is not None and value != {}}
+            for name in self.world.references(kind):
+                token = golden.get(name)
+                if token is None:
+                    continue
+                target = resolved.get((connection, token))
+                if target is None:
+                    del golden[name]
+                    pending.append((_pending_place(connection, token), token, canonical))
+                else:
+                    golden[name] = target
+                    edge_rows.append((canonical, name, target))
+            self.new_records.append((canonical, kind, status, None, orjson.dumps(golden).decode(), sources, None))
+            self.changed[canonical] = (kind, {}, golden)
+            if status == "live":
+                for target_place in self.world.targets(kind):
+                    place = (target_place.connection, target_place.resource)
+                    if place != (connection, resource) and target_place.lens.creates and self.pulled_once.get(place):
+                        self.owed[(*place, canonical)] = kind
+        upsert_rows(self.sql, edges, ("canonical_id", "field", "target_id"), edge_rows)
+        upsert_rows(self.sql, pending_refs, ("connection", "token", "canonical_id"), pending)
+
+    def _resolve(self, tokens: Mapping[str, set[str]]) -> dict[tuple[str, str], str]:
+        """(connection, token) -> canonical id, for the tokens that somebody has seen."""
+        found: dict[tuple[str, str], str] = {}
+        by_key: dict[str, list[tuple[str, str]]] = {}
+        for connection, wanted in tokens.items():
+            by_resource: dict[str, list[str]] = {}
+            for token in wanted:
+                if token.startswith(REFERENCE):
+                    key = reference_key(token)
+                    if key is not None:
+                        by_key.setdefault(key, []).append((connection, token))
+                else:
+                    resource, _, vendor_id = token.partition(":")
+                    by_resource.setdefault(resource, []).append(vendor_id)
+            for resource, ids in by_resource.items():
+                rows = self.sql.execute(
+                    select(links.c.vendor_id, links.c.canonical_id).where(
+                        links.c.connection == connection,
+                        links.c.resource == resource,
+                        among(self.sql, links.c.vendor_id, ids),
+                    )
+                )
+                for vendor_id, canonical in rows:
+                    found[connection, f"{resource}:{vendor_id}"] = canonical
+        if by_key:
+            for key, sharing in self._candidates(set(by_key)).items():
+                if len(sharing) == 1:
+                    for place in by_key[key]:
+                        found[place] = sharing[0]
+        return found
+
+    def _wake_dependents(self) -> None:
+        """Records that refer to something that just got a link or a key: they can be settled or delivered now."""
+        if not self.fresh and not self.linked:
+            return
+        if self.sql.execute(select(pending_refs.c.token).limit(1)).first() is not None:
+            tokens = [f"{self.r.resource}:{reading.arrival.record.id}" for reading in self.prepared.readings]
+            waiting = self.sql.execute(
+                select(pending_refs.c.canonical_id).where(
+                    pending_refs.c.connection == self.r.connection, among(self.sql, pending_refs.c.token, tokens)
+                )
+            ).scalars()
+            for canonical in waiting:
+                self.touch(canonical)
+            by_key = self.sql.execute(
+                select(pending_refs.c.token, pending_refs.c.canonical_id).where(pending_refs.c.connection == "")
+            ).all()
+            if by_key:
+                arrived = {
+                    key for reading in self.prepared.readings for key in keys(reading.lens.kind, reading.values)
+                }
+                for token, canonical in by_key:
+                    if reference_key(token) in arrived:
+                        self.touch(canonical)
+        if self.linked:
+            owners = self.sql.execute(
+                select(edges.c.canonical_id).where(among(self.sql, edges.c.target_id, self.linked))
+            ).scalars()
+            for canonical in owners:
+                self.touch(canonical)
+
+    # --- settling ----------------------------------------------------------------------------------------------
+
+    def _settle(self, todo: Mapping[str, Touched], computed: Mapping[str, Mapping[str, Any]]) -> None:
+        rows = {
+            row["id"]: row
+            for row in self.sql.execute(select(records).where(among(self.sql, records.c.id, todo))).mappings()
+        }
+        states: dict[str, dict[Source, LinkState]] = {canonical: {} for canonical in rows}
+        alive: dict[str, set[Source]] = {canonical: set() for canonical in rows}
+        columns = (links.c.connection, links.c.resource, links.c.vendor_id, links.c.canonical_id, links.c.alive, links.c.state)
+        for row in self.sql.execute(select(*columns).where(among(self.sql, links.c.canonical_id, todo))):
+            source = Source(row.connection, row.resource, row.vendor_id)
+            states[row.canonical_id][source] = decode(orjson.loads(row.state))
+            if row.alive:
+                alive[row.canonical_id].add(source)
+        pinned: dict[str, dict[str, Claim]] = {}
+        for pin in self.sql.execute(select(pins).where(among(self.sql, pins.c.canonical_id, todo))).mappings():
+            pinned.setdefault(pin["canonical_id"], {})[pin["field"]] = Claim(orjson.loads(pin["value"]), pin["at"])
+        resolved = self._resolve_claims(rows, states)
+        out: list[tuple[Any, ...]] = []
+        pending: list[tuple[str, str, str]] = []
+        edge_rows: list[tuple[str, str, str]] = []
+        cut_edges: list[dict[str, str]] = []
+        dropped_keys: list[dict[str, str]] = []
+        goldens: dict[str, tuple[Golden, Values, frozenset[str]]] = {}
+        for canonical, row in rows.items():
+            kind = row["kind"]
+            references = self.world.references(kind)
+            before: Values = orjson.loads(row["golden"])
+            readable, unresolved = _with_ids(states[canonical], references, resolved)
+            for place, token in unresolved:
+                pending.append((place, token, canonical))
+            rollups = {
+                rollup.field: computed.get(canonical, {}).get(rollup.field, before.get(rollup.field))
+                for rollup in self.world.rollups
+                if rollup.kind == kind
+            }
+            golden = settle(
+                readable,
+                self.world.rules(kind),
+                self.world.rule,
+                self.world.same(kind),
+                pinned.get(canonical),
+                {name: value for name, value in rollups.items() if value is not None},
+            )
+            after = {name: value for name, value in nest(golden.values).items() if value is not None and value != {}}
+            goldens[canonical] = (golden, after, frozenset(unresolved_fields(states[canonical], references, resolved)))
+            status, deleted_at = row["status"], row["deleted_at"]
+            if deleted_at is not None and (todo[canonical].edits or todo[canonical].joined):
+                deleted_at = None  # an edit beats a deletion
+            if status in ("live", "gone"):
+                status = "live" if alive[canonical] else "gone"
+            sources = _sources(golden)
+            if after != before or status != row["status"] or deleted_at != row["deleted_at"] or sources != row["sources"]:
+                document = orjson.dumps(after).decode()
+                out.append((canonical, kind, status, row["merged_into"], document, sources, deleted_at))
+            if after != before or status != row["status"]:
+                self.changed[canonical] = (kind, before, after)
+            for name in references:
+                if before.get(name) != after.get(name):
+                    if after.get(name) is None:
+                        cut_edges.append({"c": canonical, "f": name})
+                    else:
+                        edge_rows.append((canonical, name, after[name]))
+            held_keys = {key for state in states[canonical].values() for key in keys(kind, nest(state.base))}
+            self.new_keys.update((key, canonical) for key in held_keys - todo[canonical].stale_keys)
+            lost = todo[canonical].stale_keys - held_keys
+            dropped_keys.extend({"k": key, "c": canonical} for key in lost)
+            if lost or held_keys - todo[canonical].stale_keys:
+                self._wake_by_key(canonical, kind, before, after)
+        upsert_rows(self.sql, records, RECORD_COLUMNS, out)
+        upsert_rows(self.sql, edges, ("canonical_id", "field", "target_id"), edge_rows)
+        if cut_edges:
+            statement = delete(edges).where(edges.c.canonical_id == bindparam("c"), edges.c.field == bindparam("f"))
+            self.sql.execute(statement, cut_edges)
+        if dropped_keys:
+            gone = delete(identity_keys).where(
+                identity_keys.c.key == bindparam("k"), identity_keys.c.canonical_id == bindparam("c")
+            )
+            self.sql.execute(gone, dropped_keys)
+        upsert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.new_keys))
+        self.new_keys = set()
+        self.sql.execute(delete(pending_refs).where(among(self.sql, pending_refs.c.canonical_id, todo)))
+        upsert_rows(self.sql, pending_refs, ("connection", "token", "canonical_id"), sorted(set(pending)))
+        self._conflicts(todo, rows, goldens)
+        status_of = {row[0]: row[2] for row in out}
+        deleted_of = {row[0]: row[6] for row in out}
+        for canonical, (golden, after, frozen) in goldens.items():
+            row = rows[canonical]
+            self._owe(
+                canonical,
+                row["kind"],
+                status_of.get(canonical, row["status"]),
+                after,
+                golden.undecided | frozen,
+                states[canonical],
+                alive[canonical],
+                resolved,
+                deleted_of.get(canonical, row["deleted_at"]),
+            )
+
+    def _wake_by_key(self, canonical: str, kind: str, before: Values, after: Values) -> None:
+        """A matter's number changed: what refers to it by number must be looked at again."""
+        if before.get("number") == after.get("number"):
+            return
+        for owner in self.sql.execute(select(edges.c.canonical_id).where(edges.c.target_id == canonical)).scalars():
+            self.touch(owner)
+        wanted = {key for key in keys(kind, after)}
+        for token, owner in self.sql.execute(
+            select(pending_refs.c.token, pending_refs.c.canonical_id).where(pending_refs.c.connection == "")
+        ):
+            if reference_key(token) in wanted:
+                self.touch(owner)
+
+    def _resolve_claims(
+        self, rows: Mapping[str, Any], states: Mapping[str, Mapping[Source, LinkState]]
+    ) -> dict[tuple[str, str], str]:
+        tokens: dict[str, set[str]] = {}
+        for canonical, row in rows.items():
+            for name in self.world.references(row["kind"]):
+                for source, state in states[canonical].items():
+                    claim = state.claims.get(name)
+                    for token in (claim.value if claim else None, claim.over if claim else None, state.base.get(name)):
+                        if token is not None:
+                            tokens.setdefault(source.connection, set()).add(token)
+        return self._resolve(tokens) if tokens else {}
+
+    def _conflicts(
+        self,
+        todo: Mapping[str, Touched],
+        rows: Mapping[str, Any],
+        goldens: Mapping[str, tuple[Golden, Values, frozenset[str]]],
+    ) -> None:
+        """Keep the losers where people can see them; open what no rule can choose; close what has been chosen since."""
+        standing: dict[tuple[str, str], Mapping[str, Any]] = {
+            (row["canonical_id"], row["field"]): row
+            for row in self.sql.execute(
+                select(conflicts).where(conflicts.c.state == "open", among(self.sql, conflicts.c.canonical_id, todo))
+            ).mappings()
+        }
+        new: list[dict[str, Any]] = []
+        closed: list[dict[str, Any]] = []
+        for canonical, (golden, _, _) in goldens.items():
+            before = flatten(orjson.loads(rows[canonical]["golden"]))
+            for name in golden.undecided:
+                self.open_conflicts.add(canonical)
+                if (canonical, name) not in standing:
+                    new.append(self._conflict(canonical, name, golden, "open"))
+            for (owner, name), row in standing.items():
+                if owner == canonical and name not in golden.undecided:
+                    closed.append({"i": row["id"], "at": self.now})
+            same = self.world.same(rows[canonical]["kind"])
+            met = todo[canonical].joined
+            for name, settled in golden.why.items():
+                if settled.undecided or not settled.rivals or "/" in name:
+                    continue
+                edited = any(
+                    edit.field == name and not same(name, edit.expected, before.get(name)) for _, edit in todo[canonical].edits
+                )
+                if edited or (met and settled.reason in ("first-meeting", "latest", "authority")):
+                    new.append(self._conflict(canonical, name, golden, "decided"))
+        if new:
+            self.sql.execute(conflicts.insert(), new)
+        if closed:
+            self.sql.execute(
+                update(conflicts)
+                .where(conflicts.c.id == bindparam("i"))
+                .values(state="settled", closed_at=bindparam("at"), closed_by="rule"),
+                closed,
+            )
+
+    def _conflict(self, canonical: str, name: str, golden: Golden, state: str) -> dict[str, Any]:
+        settled = golden.why[name]
+        claims = [
+            {"connection": source.connection, "resource": source.resource, "id": source.id, "value": claim.value, "at": claim.at}
+            for source, claim in settled.rivals
+        ]
+        kept = {"connection": settled.source.connection, "resource": settled.source.resource, "id": settled.source.id, "value": settled.value}
+        return {
+            "id": self.app.new_id(), "canonical_id": canonical, "field": name, "state": state, "reason": settled.reason,
+            "kept": orjson.dumps(kept).decode(), "values": orjson.dumps(claims).decode(), "opened_at": self.now,
+            "closed_at": self.now if state == "decided" else None, "closed_by": "rule" if state == "decided" else None,
+        }  # fmt: skip
+
+    # --- what is owed ------------------------------------------------------------------------------------------
+
+    def _owe(
+        self,
+        canonical: str,
+        kind: str,
+        status: str,
+        golden: Values,
+        frozen: frozenset[str],
+        states: Mapping[Source, LinkState],
+        alive: set[Source],
+        resolved: Mapping[tuple[str, str], str],
+        deleted_at: str | None,
+    ) -> None:
+        if status in ("review", "merged"):
+            return
+        cascade = deleted_at is not None and self.world.settings.firm.deletions == "cascade"
+        for target in self.world.targets(kind):
+            place = (target.connection, target.resource)
+            if not self.pulled_once.get(place):
+                continue
+            here = [source for source in states if (source.connection, source.resource) == place]
+            if not here:
+                if target.lens.creates and status == "live" and not cascade:
+                    self.owed[(*place, canonical)] = kind
+                continue
+            for source in here:
+                if source in alive and (
+                    cascade or self._differs(target, kind, golden, frozen, states[source], source, resolved)
+                ):
+                    self.owed[(*place, canonical)] = kind
+
+    def _differs(
+        self,
+        target: Target,
+        kind: str,
+        golden: Values,
+        frozen: frozenset[str],
+        state: LinkState,
+        source: Source,
+        resolved: Mapping[tuple[str, str], str],
+    ) -> bool:
+        """Cheap and on the safe side: delivery compares again in the target's own terms before it writes."""
+        same = self.world.same(kind)
+        references = self.world.references(kind)
+        for name in outgoing(target.lens):
+            if name in frozen:
+                continue
+            if target.lens.lines[name].is_set:
+                wanted = golden.get(name, {})
+                if any(not same(f"{name}/{key}", state.as_held(f"{name}/{key}"), item) for key, item in wanted.items()):
+                    return True
+                prefix = name + "/"
+                if any(
+                    value is not None and key.startswith(prefix) and key[len(prefix) :] not in wanted
+                    for key, value in state.base.items()
+                ):
+                    return True
+                continue
+            held = state.as_held(name)
+            if name in references and held is not None:
+                held = resolved.get((source.connection, held), held)
+            if not same(name, held, golden.get(name)):
+                return True
+        return False
+
+    def _write_owed(self) -> None:
+        if not self.owed:
+            return
+        owe(self.sql, ((*place, kind) for place, kind in self.owed.items()), self.now)
+        self.owed = {}
+
+    # --- rollups -----------------------------------------------------------------------------------------------
+
+    def _rollups(self, changed: Mapping[str, tuple[str, Values, Values]]) -> dict[str, dict[str, Any]]:
+        """New values of rolled-up fields, for the canonical records where they differ from what is stored."""
+        computed: dict[str, dict[str, Any]] = {}
+        for rollup in self.world.rollups:
+            parents: set[str] = set()
+            for canonical, (kind, before, after) in changed.items():
+                if kind == rollup.source_kind:
+                    parents.update(p for p in (before.get(rollup.via), after.get(rollup.via)) if p is not None)
+                if kind == rollup.kind:
+                    parent = canonical if rollup.on == "self" else after.get(rollup.on)
+                    if parent is not None:
+                        parents.add(parent)
+            if not parents:
+                continue
+            if rollup.on == "self":
+                target_rows = self.sql.execute(
+                    select(records.c.id, records.c.id.label("parent"), records.c.golden).where(
+                        among(self.sql, records.c.id, parents), records.c.kind == rollup.kind
+                    )
+                ).all()
+            else:
+                target_rows = self.sql.execute(
+                    select(records.c.id, edges.c.target_id.label("parent"), records.c.golden)
+                    .join(edges, edges.c.canonical_id == records.c.id)
+                    .where(among(self.sql, edges.c.target_id, parents), edges.c.field == rollup.on, records.c.kind == rollup.kind)
+                ).all()
+            if not target_rows:
+                continue
+            inputs: dict[str, list[Values]] = {}
+            rows = self.sql.execute(
+                select(edges.c.target_id, records.c.golden)
+                .join(records, records.c.id == edges.c.canonical_id)
+                .where(
+                    among(self.sql, edges.c.target_id, {row.parent for row in target_rows}),
+                    edges.c.field == rollup.via,
+                    records.c.kind == rollup.source_kind,
+                    records.c.status == "live",
+                )
+                .order_by(edges.c.canonical_id)
+            )
+            for parent, golden in rows:
+                inputs.setdefault(parent, []).append(orjson.loads(golden))
+            for row in target_rows:
+                value = rollup.compute([each for each in inputs.get(row.parent, ()) if rollup.condition(each)])
+                if orjson.loads(row.golden).get(rollup.field) != value:
+                    computed.setdefault(row.id, {})[rollup.field] = value
+        return computed
+
+
+@dataclass(slots=True)
+class Summary:
+    """What matching needs to know about a canonical record."""
+
+    kind: str
+    status: str
+    values: Values
+    places: set[tuple[str, str]]
+
+
+def owe(sql: Connection, places: Iterable[tuple[str, str, str, str]], now: str) -> None:
+    """Note (connection, resource, canonical id, kind): that record may differ from what it should be."""
+    rows = [
+        {"connection": connection, "resource": resource, "canonical_id": canonical, "kind": kind, "now": now}
+        for connection, resource, canonical, kind in places
+    ]
+    if rows:
+        sql.execute(
+            text(
+                "INSERT INTO intents (connection, resource, canonical_id, kind, state, due_at, generation, attempts)"
+                " VALUES (:connection, :resource, :canonical_id, :kind, 'due', :now, 0, 0)"
+                " ON CONFLICT (connection, resource, canonical_id) DO UPDATE SET generation = intents.generation + 1,"
+                " due_at = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.due_at ELSE excluded.due_at END,"
+                " state = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.state ELSE 'due' END,"
+                " attempts = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.attempts ELSE 0 END,"
+                " why = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.why ELSE NULL END"
+            ),
+            rows,
+        )
+
+
+def owe_all(sql: Connection, world: World, connection: str, resource: str, now: str) -> None:
+    """A first full reading of a resource is complete: every record that is missing there, or was met there, may be owed."""
+    for member in world.members[connection].mapping.of(resource):
+        if member is not world.members[connection].mapping.for_kind(member.kind):
+            continue
+        if not world.members[connection].spec.resource(resource).writable:
+            continue
+        here = select(links.c.canonical_id).where(links.c.connection == connection, links.c.resource == resource)
+        met = (
+            select(links.c.canonical_id)
+            .where(links.c.canonical_id == records.c.id)
+            .group_by(links.c.canonical_id)
+            .having(func.count() > 1)
+            .correlate(records)
+            .exists()
+        )
+        missing = records.c.id.not_in(here) if member.creates else None
+        condition = or_(missing, met) if missing is not None else met
+        rows = sql.execute(
+            select(records.c.id).where(records.c.kind == member.kind, records.c.status == "live", condition)
+        ).scalars()
+        owe(sql, ((connection, resource, canonical, member.kind) for canonical in list(rows)), now)
+
+
+def unresolved_fields(
+    states: Mapping[Source, LinkState], references: Iterable[str], resolved: Mapping[tuple[str, str], str]
+) -> set[str]:
+    """Reference fields of which some claim cannot be resolved yet: nothing is written for them until it can."""
+    return {
+        name
+        for name in references
+        for source, state in states.items()
+        if (claim := state.claims.get(name)) is not None
+        and claim.value is not None
+        and (source.connection, claim.value) not in resolved
+    }
+
+
+def _with_ids(
+    states: Mapping[Source, LinkState], references: frozenset[str], resolved: Mapping[tuple[str, str], str]
+) -> tuple[dict[Source, LinkState], list[tuple[str, str]]]:
+    """The same states with reference claims as canonical ids; unresolved ones are left out and named."""
+    readable: dict[Source, LinkState] = {}
+    unresolved: list[tuple[str, str]] = []
+    for source, state in states.items():
+        touched = [name for name in references if name in state.claims]
+        if not touched:
+            readable[source] = state
+            continue
+        claims = dict(state.claims)
+        for name in touched:
+            claim = claims[name]
+            over = resolved.get((source.connection, claim.over)) if claim.over is not None else None
+            if claim.value is None:
+                claims[name] = Claim(None, claim.at, claim.first, over)
+                continue
+            target = resolved.get((source.connection, claim.value))
+            if target is None:
+                unresolved.append((_pending_place(source.connection, claim.value), claim.value))
+                del claims[name]
+            else:
+                claims[name] = Claim(target, claim.at, claim.first, over)
+        readable[source] = LinkState(claims=claims, base=state.base, ours=state.ours)
+    return readable, unresolved
+
+
+def _pending_place(connection: str, token: str) -> str:
+    return "" if token.startswith(REFERENCE) else connection
+
+
+def _sources(golden: Golden) -> str:
+    """Who each field came from: the commonest connection once, exceptions by field."""
+    counted: dict[str, int] = {}
+    for settled in golden.why.values():
+        counted[settled.source.connection] = counted.get(settled.source.connection, 0) + 1
+    if not counted:
+        return "{}"
+    usual = max(sorted(counted), key=lambda name: counted[name])
+    document = {"*": usual}
+    for name, settled in sorted(golden.why.items()):
+        if settled.source.connection != usual:
+            document[name] = settled.source.connection
+    return orjson.dumps(document).decode()
+
+
+def _has_base(state: LinkState, name: str) -> bool:
+    if name in state.base:
+        return True
+    prefix = name + "/"
+    return any(key.startswith(prefix) for key in state.base)
+
+
+_SUFFIXES = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def _suffix(number: int) -> str:
+    return _SUFFIXES[number // 32] + _SUFFIXES[number % 32]
+
+

@@ -1,0 +1,1 @@
+"""Tables and the statements that touch them. The same SQLAlchemy Core code runs on SQLite and PostgreSQL."""

@@ -1,0 +1,158 @@
+"""One worker's turn: take the most urgent due piece of work, do it under its lease, and note how it went.
+
+A turn on one connection's resource first finds out what became of unanswered writes, then sends what is owed,
+then reads what changed, and sweeps for deletions when that is due. What stops a connection is stored with its
+remedy, once; what only needs time moves the due time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from connectors.errors import (
+    CursorExpired,
+    NeedsPerson,
+    RateLimited,
+    ShapeChanged,
+    SyncError,
+    TryLater,
+)
+from syncd import logs
+from syncd.clock import from_iso, iso
+from syncd.connecting import open_connection
+from syncd.deliver import deliver
+from syncd.pull import pull
+from syncd.store.database import reading
+from syncd.store.tables import connections, runs, turns
+from syncd.sweep import sweep
+from syncd.turns import Lease, LostLease, count_due, due_turns, take
+from syncd.vault import VaultError
+
+if TYPE_CHECKING:
+    from syncd.app import App
+
+SLICE_S = 20.0
+SWEEP_EVERY = timedelta(hours=1)
+BACKOFF_MAX_S = 300.0
+SHAPES_MAX = 3
+log = logs.get("work")
+
+
+def work(app: App, *, limit_s: float = SLICE_S, only: Sequence[str] | None = None) -> int:
+    """Take due turns until none is left or the time is up; returns the number of turns done.
+
+    only  connection names, to leave the others alone
+    """
+    started = app.clock.now()
+    until = started + timedelta(seconds=limit_s)
+    done = 0
+    while app.clock.now() < until:
+        lease = _next(app, only)
+        if lease is None:
+            return done
+        turn(app, lease, until=until)
+        done += 1
+    return done
+
+
+def due(app: App) -> int:
+    """Turns that could start now."""
+    with reading(app.engine) as sql:
+        return count_due(sql, app.clock.now())
+
+
+def _next(app: App, only: Sequence[str] | None) -> Lease | None:
+    with reading(app.engine) as sql:
+        rows = due_turns(sql, app.clock.now())
+    for row in rows:
+        if only is not None and row["connection"] not in only:
+            continue
+        with app.engine.begin() as sql:
+            lease = take(sql, row["connection"], row["resource"], app.owner, app.clock)
+        if lease is not None:
+            return lease
+    return None
+
+
+def turn(
+    app: App, lease: Lease, *, until: datetime | None = None, pull_only: bool = False, accept_deletions: bool = False
+) -> SyncError | None:
+    """Everything that is due on one connection's resource; the error that ended it, if one did."""
+    failure: SyncError | None = None
+    try:
+        world = app.world()
+        member = world.members.get(lease.connection)
+        if member is None:
+            return None
+        now = app.clock.now()
+        with reading(app.engine) as sql:
+            row = sql.execute(
+                select(turns).where(turns.c.connection == lease.connection, turns.c.resource == lease.resource)
+            ).mappings().one()
+        talking = open_connection(app, lease.connection)
+        try:
+            pulled_once = bool(row["pulled_once"])
+            if member.writes and pulled_once and not pull_only:
+                deliver(app, world, talking.connector, lease, until=until, requests=talking.requests)
+            if from_iso(row["pull_due_at"]) <= now or not pulled_once:
+                pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
+            if (row["sweep_due_at"] is not None and from_iso(row["sweep_due_at"]) <= now) or accept_deletions:
+                sweep(
+                    app, world, talking.connector, lease, every=SWEEP_EVERY,
+                    requests=talking.requests, approved=accept_deletions,
+                )  # fmt: skip
+        finally:
+            talking.close()
+    except LostLease:
+        log.warning("lease_lost", connection=lease.connection, resource=lease.resource, fence=lease.fence)
+        return None
+    except SyncError as error:
+        failure = error
+        _note(app, lease, error)
+    except VaultError:
+        failure = NeedsPerson("The stored credentials cannot be read with this key.", remedy="Reconnect this connection.")
+        _note(app, lease, failure)
+    with app.engine.begin() as sql:
+        lease.release(sql)
+    return failure
+
+
+def _note(app: App, lease: Lease, error: SyncError) -> None:
+    """Where a failure goes: a person, a later time, or a fresh listing. Said once when it begins."""
+    now = app.clock.now()
+    with app.engine.begin() as sql:
+        row = sql.execute(
+            select(turns.c.failures).where(turns.c.connection == lease.connection, turns.c.resource == lease.resource)
+        ).one_or_none()
+        failures = (row.failures if row is not None else 0) + 1
+        here = (turns.c.connection == lease.connection, turns.c.resource == lease.resource)
+        pause = min(BACKOFF_MAX_S, 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 (spreading load)
+        later = iso(now + timedelta(seconds=pause))
+        if isinstance(error, NeedsPerson) or (isinstance(error, ShapeChanged) and failures >= SHAPES_MAX):
+            sql.execute(
+                update(connections)
+                .where(connections.c.name == lease.connection, connections.c.problem.is_(None))
+                .values(problem=error.message, remedy=error.remedy or f"syncd connect check {lease.connection}")
+            )
+        elif isinstance(error, CursorExpired):
+            sql.execute(update(turns).where(*here).values(cursor=None, pull_due_at=iso(now)))
+        elif isinstance(error, TryLater) and error.until is not None:
+            later = iso(error.until)
+        if isinstance(error, RateLimited):
+            sql.execute(update(connections).where(connections.c.name == lease.connection).values(paused_until=later))
+        if not isinstance(error, CursorExpired):
+            sql.execute(update(turns).where(*here).values(failures=failures, pull_due_at=later))
+        if failures == 1:
+            sql.execute(
+                insert(runs).values(
+                    id=app.new_id(), connection=lease.connection, resource=lease.resource, activity="stopped",
+                    started_at=iso(now), ended_at=iso(now), problem=error.message,
+                )  # fmt: skip
+            )
+    if failures == 1:
+        log.warning("turn_failed", connection=lease.connection, resource=lease.resource, error=type(error).__name__)
