@@ -5,6 +5,7 @@ The shared client stands in `connectors.http`, the simulator toolkit in `connect
 
 from connectors.contract import (
     JSON,
+    Access,
     Account,
     CanBatch,
     CanCreate,
@@ -49,6 +50,7 @@ from connectors.errors import (
 
 __all__ = [
     "JSON",
+    "Access",
     "Account",
     "CanBatch",
     "CanCreate",

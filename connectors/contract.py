@@ -196,7 +196,11 @@ class Spec:
     facts: Facts = field(default_factory=Facts)
 
     def resource(self, name: str) -> Resource:
-        return next(r for r in self.resources if r.name == name)
+        """Raises KeyError with the resource's name when there is none of it."""
+        for resource in self.resources:
+            if resource.name == name:
+                return resource
+        raise KeyError(f"{self.name} has no resource {name!r}")
 
 
 @runtime_checkable

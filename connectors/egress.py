@@ -188,7 +188,10 @@ class Egress:
             return Verdict(False, "the name resolves to something that is no address")
         if is_public(inner):
             return ALLOWED
-        own = self.own if self.own is not None and (self.own.host, self.own.port) == (host, port) else None
+        named = canonical_host(host)
+        own = self.own
+        if own is None or isinstance(named, str) or (own.host, own.port) != (named[0], port):
+            own = None
         if own is not None and own.is_loopback and inner.is_loopback:
             return ALLOWED
         if own is not None and self.private and is_private(inner):

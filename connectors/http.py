@@ -57,6 +57,7 @@ FINAL_5XX = frozenset({501, 505, 507, 508, 511})
 WAIT_IN_PLACE_MAX_S = 5.0
 CONNECT_TIMEOUT_MAX_S = 10.0
 CHUNK_OUT_MAX = 1 << 20
+UNSAID = Limits()
 USER_AGENT = "syncd/0.1"
 
 Params = Mapping[str, Any] | Sequence[tuple[str, str]]
@@ -192,8 +193,8 @@ class VendorHTTP:
         self.requests = 0
         self._egress = egress
         self._auth = auth
-        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
-        self._headers.update(headers or {})
+        self._headers = {"user-agent": USER_AGENT, "accept": "application/json", "accept-encoding": "gzip, deflate"}
+        self._headers.update(lower(headers))
         self._pace = pace
         self._timeout_s = timeout_s
         self._body_bytes_max = body_bytes_max
@@ -233,17 +234,18 @@ class VendorHTTP:
         json    sent as the JSON body; `content` sends bytes as they are
         safe    repeating it harms nothing; by default GET, HEAD, OPTIONS, PROPFIND and REPORT are
         """
+        method = method.upper()
         if safe is None:
             safe = method in SAFE_METHODS
         url = self._url(path, params)
-        sent = {**self._headers, **(headers or {})}
+        sent = {**self._headers, **lower(headers)}
         if json is not None:
             content = orjson.dumps(json)
-            sent.setdefault("Content-Type", "application/json")
+            sent.setdefault("content-type", "application/json")
         renewed = waited = False
         while True:
             auth_headers = self._auth.headers() if self._auth is not None else {}
-            reply, limits = self._tried(method, url, {**sent, **auth_headers}, content, safe)
+            reply, limits = self._tried(method, url, {**sent, **lower(auth_headers)}, content, safe)
             if reply.status == 401:
                 if renewed or self._auth is None or not self._auth.refresh(auth_headers):
                     raise ReconnectNeeded(
@@ -356,14 +358,20 @@ class VendorHTTP:
             self._pace.take()
         with self._counting:
             self.requests += 1
-        request = httpx.Request(method, url, headers=headers, content=content)
+        try:
+            wire_headers = [(name.encode("ascii"), value.encode()) for name, value in headers.items()]
+            request = httpx.Request(method, url, headers=wire_headers, content=content)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise Misconfigured(f"A request to {self._host(url)} could not be built.") from error
         try:
             status, reply_headers, body = exchange(self._transport, request, self._timeout_s, self._body_bytes_max)
         except httpx.TransportError as error:
             self._translate(error, method, url, safe)
         except TooLarge as error:
             self._unusable(error, method, url, safe)
-        limits = read_limits(reply_headers, self._now())
+        limits = UNSAID
+        if self._pace is not None or status == 429 or status >= 500:
+            limits = read_limits(reply_headers, self._now())
         if self._pace is not None:
             self._pace.learn(status, limits)
         if (status in (408, 425) or (status >= 500 and status not in FINAL_5XX)) and limits.retry_at is None:
@@ -479,6 +487,11 @@ def inflated(stream: httpx.SyncByteStream, raw_allowed: bool) -> Iterator[bytes]
             yield out
     except zlib.error as error:
         raise TooLarge("the answer's compression is broken") from error
+
+
+def lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Names in one case, so that a connector's header replaces ours instead of standing beside it."""
+    return {name.lower(): value for name, value in headers.items()} if headers else {}
 
 
 def pairs(params: Params) -> Iterator[tuple[str, str]]:

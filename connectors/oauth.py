@@ -119,7 +119,8 @@ class OAuthAuth:
         self._params = {**(params or {}), **({"scope": scope} if scope else {})}
         self._early = early
         self._timeout_s = timeout_s
-        self._transport = transport if transport is not None else GuardedTransport(egress, connections_max=1)
+        self._transport = transport
+        self._egress = egress
         self._now = now
         self._threads = threading.RLock()
         self._tokens: Tokens | None = None
@@ -132,7 +133,7 @@ class OAuthAuth:
             if self._tokens is None:
                 self._tokens = self._store.load()
             if not self._usable(self._tokens):
-                self._tokens = self._renewed(self._tokens.access)
+                self._tokens = self._renewed(bearer(self._tokens))
             return self._tokens
 
     def headers(self) -> Mapping[str, str]:
@@ -143,30 +144,27 @@ class OAuthAuth:
         with self._threads:
             if self._tokens is not None and refused != bearer(self._tokens):
                 return True  # another thread renewed them while this request was on its way
-            self._tokens = self._renewed(self._tokens.access if self._tokens is not None else None)
+            self._tokens = self._renewed(refused)
             return True
-
-    def close(self) -> None:
-        self._transport.close()
 
     def _usable(self, tokens: Tokens) -> bool:
         return tokens.access is not None and (
             tokens.expires_at is None or self._now() < tokens.expires_at - self._early
         )
 
-    def _renewed(self, worn: Secret | None) -> Tokens:
-        """Tokens whose access token is not `worn`: somebody else's if they were faster, else freshly asked for."""
+    def _renewed(self, worn: Mapping[str, str]) -> Tokens:
+        """Tokens that give other headers than `worn`: somebody else's if they were faster, else freshly asked for."""
         with self._store.locked():
             tokens = self._settled(self._store.load())
             # Compared by the token itself, not by a version remembered here: it is what the vendor refused.
-            if tokens.access != worn and self._usable(tokens):
+            if bearer(tokens) != worn and self._usable(tokens):
                 return tokens
             try:
                 fresh = self._asked(tokens)
             except ReconnectNeeded:
                 # Somebody may have signed in again meanwhile (a person's sign-in does not wait for this lock).
                 later = self._store.load()
-                if later.version != tokens.version and later.access != worn:
+                if later.version != tokens.version and bearer(later) != worn:
                     return later
                 raise
             return self._saved(fresh, tokens.version)
@@ -232,8 +230,10 @@ class OAuthAuth:
         else:
             form = {**form, "client_id": self._client_id, **({"client_secret": secret} if secret else {})}
         request = httpx.Request("POST", self._token_url, headers=headers, content=urlencode(form).encode())
+        # A refresh is rare and the answer is small: no connection is kept open between two.
+        transport = self._transport if self._transport is not None else GuardedTransport(self._egress)
         try:
-            status, reply_headers, body = exchange(self._transport, request, self._timeout_s, ANSWER_BYTES_MAX)
+            status, reply_headers, body = exchange(transport, request, self._timeout_s, ANSWER_BYTES_MAX)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unreachable("The token server cannot be reached.") from error
         except httpx.TransportError as error:
@@ -241,6 +241,9 @@ class OAuthAuth:
             raise TryLater("The token server did not answer.") from error
         except TooLarge as error:
             raise ShapeChanged("The token server's answer cannot be read.") from error
+        finally:
+            if self._transport is None:
+                transport.close()
         if status == 429 or (status >= 500 and status not in FINAL_5XX):
             limits = read_limits(reply_headers, self._now())
             if status == 429:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
@@ -32,7 +33,8 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(addresses()))
 
 
-def addresses() -> dict[str, str]:
+@cache
+def addresses() -> Mapping[str, str]:
     """Where each connector stands, as "package.module:Class".
 
     Raises Misconfigured when two installed packages claim one name, or a package claims a built-in's.

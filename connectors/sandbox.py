@@ -536,8 +536,8 @@ class Sandbox:
             send(connection, answer, self._date(), keep, request.method)
             return keep
         effect = self.faults.next_for(request)
-        if effect is not None and effect.kind == "slow":
-            self.stopping.wait(effect.seconds)
+        if effect is not None and effect.kind == "slow" and self.stopping.wait(effect.seconds):
+            return False
         if effect is not None and effect.kind == "cut_before":
             self._note(request, 0, b"", ())
             return False

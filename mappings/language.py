@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -31,6 +31,10 @@ NAME_FORMS: Mapping[str, tuple[str, ...]] = {
     "full name": ("prefix", "given_name", "middle_name", "family_name", "suffix"),
 }
 """Ways to keep a person's name in one vendor field, and the canonical fields that each carries."""
+
+
+FIRST = ("", "")
+"""A list whose first element is the primary one."""
 
 
 class MappingError(Exception):
@@ -62,12 +66,17 @@ Path = tuple[Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What every line states. unless: the line says nothing about records in which this vendor property is true."""
+    """What every line states.
+
+    unless     the line says nothing about records in which this vendor property is true
+    clearable  False: the vendor takes no empty value here, so an empty one is not written
+    """
 
     field: Field
     direction: Direction
     strength: Strength
     unless: Path | None
+    clearable: bool
     where: str
 
 
@@ -148,8 +157,13 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class ListLine:
-    """A set kept as the vendor's list of elements. value or parts: where an element's value stands (value () is the
-    element itself). primary: (read name, write name). only: entries with these properties, the rest is not ours."""
+    """A set kept as the vendor's list of elements.
+
+    value or parts  where an element's value stands; value () is the element itself
+    primary         (read name, write name) of the flag; FIRST: the first element is the primary one
+    only            entries with these properties, the rest of the list is not ours
+    country_codes   countries of addresses are written as ISO 3166 codes
+    """
 
     head: Head
     path: Path
@@ -158,6 +172,7 @@ class ListLine:
     label: Label | None
     primary: tuple[str, str] | None
     only: Mapping[str, tuple[Any, ...]]
+    country_codes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +186,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotsLine:
-    """A set kept in a few fixed vendor fields. others: the label of the slot that also takes elements with another label."""
+    """A set kept in a few fixed vendor fields. others: the label of the slot that takes other labels too."""
 
     head: Head
     slots: tuple[Slot, ...]
@@ -230,12 +245,12 @@ T = TypeVar("T")
 _STEP = re.compile(r"(?:^|\.)([A-Za-z_$@][\w$@-]*)|\[(\d+)\]|\[([A-Za-z_][\w.]*)=([^\]]+)\]")
 _ORDINARY = frozenset({"direction", "strength", "note", "unless"})
 _FORMS: Mapping[str, frozenset[str]] = {
-    "path": frozenset({"path", "cut", "empty", "values", "else", "as", "scale", "decimals", "negate"}),
-    "ref": frozenset({"ref", "path", "id", "in"}),
-    "key": frozenset({"key", "path", "cut"}),
+    "path": frozenset({"path", "cut", "empty", "values", "else", "as", "scale", "decimals", "negate", "clearable"}),
+    "ref": frozenset({"ref", "path", "id", "in", "clearable"}),
+    "key": frozenset({"key", "path", "cut", "clearable"}),
     "part of": frozenset({"part of", "path"}),
     "primary": frozenset({"primary"}),
-    "list": frozenset({"list", "value", "parts", "label", "primary", "only"}),
+    "list": frozenset({"list", "value", "parts", "label", "primary", "only", "countries"}),
     "slots": frozenset({"slots", "others"}),
 }
 _TOP = ("connector", "description", "records")
@@ -254,7 +269,8 @@ def _where(node: yaml.Node) -> str:
     return f"{node.start_mark.name}:{node.start_mark.line + 1}"
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The tail of a message: the right word that was probably meant, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -306,7 +322,9 @@ class _Reader:
         try:
             for token in yaml.scan(_Named(text, name), Loader=loader):
                 if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
-                    self.faults.append((name, token.start_mark.line + 1, "found an anchor or alias (& or *); write the text out"))
+                    self.faults.append(
+                        (name, token.start_mark.line + 1, "found an anchor or alias (& or *); write the text out")
+                    )
             self.raise_faults()
             node = yaml.compose(_Named(text, name), Loader=loader)
         except yaml.MarkedYAMLError as error:
@@ -317,7 +335,7 @@ class _Reader:
             raise MappingError([f"{name}:1: not readable as YAML: {type(error).__name__}"]) from None
         if node is None:
             raise MappingError([f"{name}:1: the file is empty; expected {_listing(_TOP)}"])
-        return cast("yaml.Node", node)
+        return node
 
     def entries(self, node: yaml.Node, what: str, known: Iterable[str] | None = None) -> Entries:
         if not isinstance(node, yaml.MappingNode):
@@ -333,7 +351,7 @@ class _Reader:
             if name in found:
                 self.fail(key, f"{what}: {name!r} is given twice (first in line {found[name][0].start_mark.line + 1})")
             elif known is not None and name not in known:
-                hint = _nearest(name, known) or f"; expected one of: {_listing(known)}"
+                hint = nearest(name, known) or f"; expected one of: {_listing(known)}"
                 self.fail(key, f"{what}: unknown word {name!r}{hint}")
             else:
                 found[name] = (key, value)
@@ -363,7 +381,7 @@ class _Reader:
         value = self.text(node, what)
         if value is None or value in known:
             return value
-        self.fail(node, f"{what}: found {value!r}, expected one of: {', '.join(known)}{_nearest(value, known)}")
+        self.fail(node, f"{what}: found {value!r}, expected one of: {', '.join(known)}{nearest(value, known)}")
         return None
 
     def scalars(self, node: yaml.Node, what: str) -> tuple[Any, ...]:
@@ -372,7 +390,7 @@ class _Reader:
         if not nodes or not all(isinstance(n, yaml.ScalarNode) for n in nodes):
             self.fail(node, f"{what}: expected a value or a list of values, found {_describe(node)}")
             return ()
-        return tuple(_scalar(n) for n in nodes)
+        return tuple(_scalar(n) for n in nodes if isinstance(n, yaml.ScalarNode))
 
     def path(self, node: yaml.Node, what: str) -> Path | None:
         text = self.text(node, what)
@@ -383,7 +401,10 @@ class _Reader:
         while at < len(text):
             match = _STEP.match(text, at) if at == 0 or text[at] in ".[" else None
             if match is None or (at == 0 and not match[1]):
-                self.fail(node, f"{what}: cannot read the path {text!r}; expected names joined by dots, such as name.first or items[0].id")
+                self.fail(
+                    node,
+                    f"{what}: cannot read the path {text!r}; expected names joined by dots: name.first, items[0].id",
+                )
                 return None
             if match[1]:
                 steps.append(match[1])
@@ -405,6 +426,11 @@ class _Reader:
         return None
 
 
+def reading() -> _Reader:
+    """A reader for another declaration file in the same style."""
+    return _Reader()
+
+
 def parse(text: str, name: str, *, override: tuple[str, str] | None = None) -> FilePlan:
     """The checked plan of one file. override: text and name of the firm's own file. Raises MappingError."""
     reader = _Reader()
@@ -416,7 +442,9 @@ def parse(text: str, name: str, *, override: tuple[str, str] | None = None) -> F
     connector = None
     for word in ("connector", "records"):
         if word not in top:
-            reader.faults.append((name, 1, f"the file: {word!r} is missing" + ("" if root else f"; expected {_listing(_TOP)}")))
+            reader.faults.append(
+                (name, 1, f"the file: {word!r} is missing" + ("" if root else f"; expected {_listing(_TOP)}"))
+            )
     if "connector" in top:
         connector = reader.text(top["connector"][1], "connector")
     records: list[RecordPlan] = []
@@ -445,7 +473,11 @@ def _resources(reader: _Reader, nodes: Iterable[yaml.Node]) -> dict[str, set[str
     found: dict[str, set[str]] = {}
     for node in nodes:
         if isinstance(node, yaml.MappingNode):
-            plain = {k.value: v.value for k, v in node.value if isinstance(k, yaml.ScalarNode) and isinstance(v, yaml.ScalarNode)}
+            plain = {
+                k.value: v.value
+                for k, v in node.value
+                if isinstance(k, yaml.ScalarNode) and isinstance(v, yaml.ScalarNode)
+            }
             if "resource" in plain and "kind" in plain:
                 found.setdefault(plain["resource"], set()).add(plain["kind"])
     return found
@@ -510,7 +542,10 @@ def _record(
         for name, (name_node, line_node) in replaced.fields[key].items():
             is_off = isinstance(line_node, yaml.ScalarNode) and line_node.value == "off"
             if is_off and name not in fields:
-                reader.fail(name_node, f"{name!r} is not mapped in {resource} -> {kind_name}, so it cannot be off{_nearest(name, fields)}")
+                reader.fail(
+                    name_node,
+                    f"{name!r} is not mapped in {resource} -> {kind_name}, so it cannot be off{nearest(name, fields)}",
+                )
             elif is_off:
                 del fields[name]
             else:
@@ -526,12 +561,16 @@ def _record(
     )
     on_create = tuple(
         (path, values[0])
-        for path_node, value_node in (reader.entries(entries["on create"][1], "on create").values() if "on create" in entries else ())
+        for path_node, value_node in (
+            reader.entries(entries["on create"][1], "on create").values() if "on create" in entries else ()
+        )
         if (path := reader.path(path_node, "on create")) and (values := reader.scalars(value_node, "on create"))
     )
     derived = tuple(
         made
-        for path_node, spec_node in (reader.entries(entries["derived"][1], "derived").values() if "derived" in entries else ())
+        for path_node, spec_node in (
+            reader.entries(entries["derived"][1], "derived").values() if "derived" in entries else ()
+        )
         if (made := _derived(reader, kind, path_node, spec_node)) is not None
     )
     for made in derived:
@@ -574,7 +613,7 @@ def _derived(reader: _Reader, kind: Kind, path_node: yaml.Node, spec_node: yaml.
     join = reader.scalars(spec["join"][1], "join")
     for name in join:
         if name not in kind.fields:
-            reader.fail(spec["join"][1], f"join: {kind.name} has no field {name!r}{_nearest(str(name), kind.fields)}")
+            reader.fail(spec["join"][1], f"join: {kind.name} has no field {name!r}{nearest(str(name), kind.fields)}")
         elif kind.fields[name].type != "text":
             reader.fail(spec["join"][1], f"join: {name!r} is {kind.fields[name].type}, expected text")
     return Derived(
@@ -600,7 +639,7 @@ class _Lines:
         reader = self.reader
         field = self.kind.fields.get(name)
         if field is None:
-            hint = _nearest(name, self.kind.fields) or f"; {self.kind.name} has: {_listing(self.kind.fields)}"
+            hint = nearest(name, self.kind.fields) or f"; {self.kind.name} has: {_listing(self.kind.fields)}"
             reader.fail(name_node, f"{self.kind.name} has no field {name!r}{hint}")
             return
         if isinstance(node, yaml.ScalarNode):
@@ -633,31 +672,39 @@ class _Lines:
 
     def _form(self, name: str, node: yaml.Node, spec: Entries) -> str:
         reader = self.reader
-        forms = [word for word in ("list", "slots", "ref", "key", "part of") if word in spec]
+        forms: list[str] = [word for word in ("list", "slots", "ref", "key", "part of") if word in spec]
         if not forms and "primary" in spec:
             forms = ["primary"]
         if not forms and "path" in spec:
             forms = ["path"]
         if len(forms) != 1:
-            known = {word for words in _FORMS.values() for word in words} | _ORDINARY
+            known = _ORDINARY.union(*_FORMS.values())
             for word in spec:
                 if word not in known:
-                    reader.fail(spec[word][0], f"{name}: unknown word {word!r}{_nearest(word, known)}")
+                    reader.fail(spec[word][0], f"{name}: unknown word {word!r}{nearest(word, known)}")
                     return ""
             expected = "path, ref, key, part of, primary, list or slots"
-            reader.fail(node, f"{name}: expected one of {expected}, found {' and '.join(forms) if forms else 'none of them'}")
+            reader.fail(
+                node, f"{name}: expected one of {expected}, found {' and '.join(forms) if forms else 'none of them'}"
+            )
             return ""
         form = forms[0]
         known = _FORMS[form] | _ORDINARY
         for word in [w for w in spec if w not in known]:
-            hint = _nearest(word, known) or f"; a line with {form!r} knows: {_listing(known)}"
+            hint = nearest(word, known) or f"; a line with {form!r} knows: {_listing(known)}"
             reader.fail(spec[word][0], f"{name}: unknown word {word!r}{hint}")
         return form
 
     def _head(self, field: Field, name_node: yaml.Node, spec: Entries) -> Head:
         reader = self.reader
-        direction = reader.choice(spec["direction"][1], ("both", "in", "out"), "direction") if "direction" in spec else "both"
-        strength = reader.choice(spec["strength"][1], ("enforce", "fill", "create"), "strength") if "strength" in spec else "enforce"
+        direction = (
+            reader.choice(spec["direction"][1], ("both", "in", "out"), "direction") if "direction" in spec else "both"
+        )
+        strength = (
+            reader.choice(spec["strength"][1], ("enforce", "fill", "create"), "strength")
+            if "strength" in spec
+            else "enforce"
+        )
         if field.rollup and direction != "out":
             reader.fail(name_node, f"{field.name} is computed from other records, so its line needs 'direction: out'")
         if direction == "in" and "strength" in spec:
@@ -667,6 +714,7 @@ class _Lines:
             direction=cast("Direction", direction or "both"),
             strength=cast("Strength", strength or "enforce"),
             unless=reader.path(spec["unless"][1], "unless") if "unless" in spec else None,
+            clearable="clearable" not in spec or reader.flag(spec["clearable"][1], "clearable"),
             where=_where(name_node),
         )
 
@@ -697,12 +745,17 @@ class _Lines:
         }
         for word, types in fits.items():
             if word in spec and field.type not in types:
-                reader.fail(spec[word][0], f"{field.name}: {word!r} is for {' or '.join(types)}, but this field is {field.type}")
+                reader.fail(
+                    spec[word][0], f"{field.name}: {word!r} is for {' or '.join(types)}, but this field is {field.type}"
+                )
                 return None
         table = None
         if field.type == "enum":
             if "values" not in spec:
-                reader.fail(name_node, f"{field.name}: 'values' is missing; it gives the vendor's word for each of: {', '.join(field.values)}")
+                reader.fail(
+                    name_node,
+                    f"{field.name}: 'values' is missing; it gives the vendor's word for: {', '.join(field.values)}",
+                )
                 return None
             table = self._table(head, spec)
         forms = ("instant", "date") if field.type == "date" else ("text", "number")
@@ -734,7 +787,10 @@ class _Lines:
                 seen[value] = name
         missing = [value for value in field.values if value not in entries]
         if head.direction != "in" and missing:
-            reader.fail(spec["values"][0], f"values: no vendor value for {', '.join(missing)}; a field that is written needs all of them")
+            reader.fail(
+                spec["values"][0],
+                f"values: no vendor value for {', '.join(missing)}; a field that is written needs all of them",
+            )
         if "else" not in spec:
             return Table(entries)
         fallback = reader.choice(spec["else"][1], (*field.values, "nothing"), "else")
@@ -748,10 +804,16 @@ class _Lines:
             reader.fail(spec["ref"][0], f"{field.name}: 'ref' is for references, but this field is {field.type}")
             return None
         if resource is not None and resource not in self.resources:
-            reader.fail(spec["ref"][1], f"ref: no record of this file has the resource {resource!r}{_nearest(resource, self.resources)}")
+            reader.fail(
+                spec["ref"][1],
+                f"ref: no record of this file has the resource {resource!r}{nearest(resource, self.resources)}",
+            )
         elif resource is not None and not self.resources[resource] & set(field.refs):
             kinds = " or ".join(field.refs)
-            reader.fail(spec["ref"][1], f"ref: {field.name} needs {kinds}, but {resource!r} holds {_listing(self.resources[resource])}")
+            reader.fail(
+                spec["ref"][1],
+                f"ref: {field.name} needs {kinds}, but {resource!r} holds {_listing(self.resources[resource])}",
+            )
         id_form = reader.choice(spec["id"][1], ("text", "number"), "id") if "id" in spec else "text"
         if path is None or resource is None:
             return None
@@ -768,10 +830,15 @@ class _Lines:
             return None
         kind, _, key = (text or "").partition(".")
         if text is not None and kind not in field.refs:
-            reader.fail(spec["key"][1], f"key: {field.name} refers to {' or '.join(field.refs)}, found {text!r}; expected such as {field.refs[0]}.number")
+            reader.fail(
+                spec["key"][1],
+                f"key: {field.name} refers to {' or '.join(field.refs)}, found {text!r}; expected KIND.FIELD",
+            )
             return None
-        if text is not None and (key not in KINDS[kind].fields or KINDS[kind].fields[key].type not in ("text", "email")):
-            reader.fail(spec["key"][1], f"key: {kind} has no text field {key!r}{_nearest(key, KINDS[kind].fields)}")
+        if text is not None and (
+            key not in KINDS[kind].fields or KINDS[kind].fields[key].type not in ("text", "email")
+        ):
+            reader.fail(spec["key"][1], f"key: {kind} has no text field {key!r}{nearest(key, KINDS[kind].fields)}")
             return None
         if path is None or text is None:
             return None
@@ -785,7 +852,9 @@ class _Lines:
         if path is None or form is None:
             return None
         if head.field.name not in NAME_FORMS[form]:
-            reader.fail(name_node, f"{head.field.name} is no part of {form!r}, which carries: {', '.join(NAME_FORMS[form])}")
+            reader.fail(
+                name_node, f"{head.field.name} is no part of {form!r}, which carries: {', '.join(NAME_FORMS[form])}"
+            )
             return None
         return PartLine(head, path, form)
 
@@ -794,7 +863,9 @@ class _Lines:
         if of is None:
             return None
         if head.field.primary_of is None:
-            self.reader.fail(name_node, f"{head.field.name} is not the primary one of a set, so 'primary' has no meaning here")
+            self.reader.fail(
+                name_node, f"{head.field.name} is not the primary one of a set, so 'primary' has no meaning here"
+            )
             return None
         if of != head.field.primary_of:
             self.reader.fail(spec["primary"][1], f"primary: found {of!r}, expected {head.field.primary_of!r}")
@@ -812,7 +883,10 @@ class _Lines:
         if field.item == "address":
             parts = self._address_parts(name_node, spec, lambda node: reader.text(node, "parts"))
         elif "value" not in spec:
-            reader.fail(name_node, f"{field.name}: 'value' is missing; it names the property of an entry that holds the {field.item}")
+            reader.fail(
+                name_node,
+                f"{field.name}: 'value' is missing; it names the property of an entry that holds the {field.item}",
+            )
         else:
             node = spec["value"][1]
             value = () if isinstance(node, yaml.ScalarNode) and node.value == "." else reader.names(node, "value")
@@ -829,16 +903,27 @@ class _Lines:
         if path is None or (value is None and not parts):
             return None
         self.claim(head, name_node, (*path, Pick(tuple(only), str(sorted(only.values(), key=str)))) if only else path)
-        return ListLine(head, path, value, parts, label, primary, only)
+        countries = (
+            reader.choice(spec["countries"][1], ("codes", "names"), "countries") if "countries" in spec else None
+        )
+        if countries and field.item != "address":
+            reader.fail(spec["countries"][0], f"{field.name}: 'countries' is for addresses")
+        return ListLine(head, path, value, parts, label, primary, only, countries == "codes")
 
-    def _address_parts(self, name_node: yaml.Node, spec: Entries, read: Callable[[yaml.Node], T | None]) -> dict[str, T]:
+    def _address_parts(
+        self, name_node: yaml.Node, spec: Entries, read: Callable[[yaml.Node], T | None]
+    ) -> dict[str, T]:
         if "parts" not in spec:
-            self.reader.fail(name_node, f"'parts' is missing; it names the vendor's property for each of: {', '.join(ADDRESS_PARTS)}")
+            self.reader.fail(
+                name_node, f"'parts' is missing; it names the vendor's property for each of: {', '.join(ADDRESS_PARTS)}"
+            )
             return {}
         entries = self.reader.entries(spec["parts"][1], "parts", ADDRESS_PARTS)
         parts = {name: found for name, (_, node) in entries.items() if (found := read(node)) is not None}
         if parts and "street" not in parts:
-            self.reader.fail(spec["parts"][0], "parts: 'street' is missing; addresses are told apart by street and postcode")
+            self.reader.fail(
+                spec["parts"][0], "parts: 'street' is missing; addresses are told apart by street and postcode"
+            )
         return parts
 
     def _flag_names(self, node: yaml.Node) -> tuple[str, str] | None:
@@ -846,9 +931,11 @@ class _Lines:
         if isinstance(node, yaml.ScalarNode):
             name = reader.text(node, "primary")
             return (name, name) if name else None
-        entries = reader.entries(node, "primary", ("read", "write"))
+        entries = reader.entries(node, "primary", ("read", "write", "position"))
+        if set(entries) == {"position"}:
+            return FIRST if reader.choice(entries["position"][1], ("first",), "position") else None
         if set(entries) != {"read", "write"}:
-            reader.fail(node, "primary: expected one name, or 'read' and 'write'")
+            reader.fail(node, "primary: expected one name, or 'read' and 'write', or 'position: first'")
             return None
         read, write = reader.text(entries["read"][1], "read"), reader.text(entries["write"][1], "write")
         return (read, write) if read and write else None
@@ -902,7 +989,11 @@ class _Lines:
                     self.claim(head, name_node, path_or_none)
             else:
                 reader.fail(node, "a slot: 'path' is missing")
-        others = reader.choice(spec["others"][1], [s.label for s in slots if s.label], "others") if "others" in spec else None
+        others = (
+            reader.choice(spec["others"][1], [s.label for s in slots if s.label], "others")
+            if "others" in spec
+            else None
+        )
         return SlotsLine(head, tuple(slots), others) if slots else None
 
     def claim(self, head: Head, node: yaml.Node, path: Path) -> None:
@@ -929,13 +1020,21 @@ class _Lines:
             if isinstance(line, PartLine):
                 form, first = forms.setdefault(line.path, (line.form, name))
                 if form != line.form:
-                    reader.fail(self.nodes[name], f"{name} reads {_path_text(line.path)} as {line.form!r}, but {first} as {form!r}")
+                    reader.fail(
+                        self.nodes[name],
+                        f"{name} reads {_path_text(line.path)} as {line.form!r}, but {first} as {form!r}",
+                    )
             if isinstance(line, PrimaryLine):
                 of = self.found.get(line.of)
                 if not isinstance(of, ListLine) or of.primary is None:
-                    reader.fail(self.nodes[name], f"{name} is the primary of {line.of!r}, which needs a line with 'list' and 'primary'")
+                    reader.fail(
+                        self.nodes[name],
+                        f"{name} is the primary of {line.of!r}, which needs a line with 'list' and 'primary'",
+                    )
                 elif of.head.direction != line.head.direction:
-                    reader.fail(self.nodes[name], f"{name} and {line.of} stand in one vendor list and need the same direction")
+                    reader.fail(
+                        self.nodes[name], f"{name} and {line.of} stand in one vendor list and need the same direction"
+                    )
         for path, (_, first) in forms.items():
             self.claim_path(self.nodes[first], path, first)
 
@@ -961,12 +1060,12 @@ def _check_pair(reader: _Reader, node: yaml.Node, plan: RecordPlan, others: Iter
             reader.fail(node, f"{plan.resource} -> {plan.kind.name} is mapped twice (first at {other.where})")
             continue
         apart = any(
-            mine.path == theirs.path and not set(mine.allowed) & set(theirs.allowed) for mine in plan.when for theirs in other.when
+            mine.path == theirs.path and not set(mine.allowed) & set(theirs.allowed)
+            for mine in plan.when
+            for theirs in other.when
         )
         if not apart:
-            reader.fail(node, f"{plan.resource} is also mapped at {other.where}; both need a 'when' that tells their records apart")
-
-
-def walk(path: Path) -> Iterator[Step]:
-    """The steps of a path."""
-    yield from path
+            reader.fail(
+                node,
+                f"{plan.resource} is also mapped at {other.where}; both need a 'when' that tells their records apart",
+            )

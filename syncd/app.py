@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, insert, select
 
 from connectors import registry
-from mappings.canonical import KINDS
+from mappings import matching
+from mappings.canonical import KINDS, Values
 from mappings.load import ConnectorMapping, RecordMapping, load
-from mappings.normalize import Normalizer
+from mappings.normalize import normalizer
 from mappings.rollups import Rollup, load_rollups
 from syncd.clock import Clock, SystemClock
 from syncd.config import Settings
@@ -71,7 +72,7 @@ class World:
     def __init__(self, settings: Settings, members: Mapping[str, Member]) -> None:
         self.settings = settings
         self.members = members
-        self.normalizer = Normalizer(region=settings.firm.region)
+        self.normalizer = normalizer(settings.firm.region)
         self.rollups: tuple[Rollup, ...] = load_rollups()
         self.matrix = {**SHIPPED_MATRIX, **{zone: frozenset(row) for zone, row in settings.firm.matrix.items()}}
         self.rule = Rule(first=settings.firm.authority)
@@ -106,6 +107,20 @@ class World:
 
             self._same[kind] = same
         return self._same[kind]
+
+    def keys(self, kind: str, values: Values) -> tuple[str, ...]:
+        """Under which exact evidence this record can be found."""
+        return matching.keys(kind, values, region=self.settings.firm.region)
+
+    def decide(self, kind: str, a: Values, b: Values) -> matching.Verdict:
+        return matching.decide(kind, a, b, region=self.settings.firm.region)
+
+    def reference_key(self, token: str) -> str | None:
+        """The evidence under which a reference by key ("?matter.number=00012") finds its record."""
+        kind_and_field, _, value = token.removeprefix("?").partition("=")
+        kind, _, name = kind_and_field.partition(".")
+        found = self.keys(kind, {name: value})
+        return found[0] if found else None
 
     def targets(self, kind: str) -> tuple[Target, ...]:
         """Where records of this kind are written, every connection that maps it outward."""
@@ -164,7 +179,7 @@ class App:
             override = self.settings.home / "mappings" / f"{row['name']}.yaml"
             members[row["name"]] = Member(
                 name=row["name"],
-                spec=registry.get(row["connector"]).spec,
+                spec=registry.spec(row["connector"]),
                 zone=row["zone"],
                 mode=row["mode"],
                 problem=row["problem"],

@@ -8,6 +8,7 @@ and `syncd connect` edit them.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -149,15 +150,15 @@ VARIABLES: Final[Mapping[str, bool]] = MappingProxyType(
     }
 )
 _ACCEPTED: Final = tuple(VARIABLES) + tuple(f"{name}_FILE" for name, secret in VARIABLES.items() if secret)
-_NOT_OURS: Final = ("SYNCD_TEST_", "SYNCD_VENDOR_FACTS")  # read by the tests alone
+# SYNCD_SECRET_<setting> is read by `syncd connect`; the others by the tests alone.
+_READ_ELSEWHERE: Final = ("SYNCD_SECRET_", "SYNCD_TEST_", "SYNCD_VENDOR_FACTS")
 
 
 def default_home(env: Mapping[str, str]) -> Path:
-    """SYNCD_HOME, else `syncd` in the user's data folder (XDG_DATA_HOME or ~/.local/share)."""
+    """SYNCD_HOME, else `.syncd` in the user's home."""
     if named := env.get("SYNCD_HOME"):
         return Path(named).expanduser().absolute()
-    data = env.get("XDG_DATA_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".local" / "share")
-    return Path(data, "syncd").absolute()
+    return Path(env.get("HOME") or "~").expanduser().absolute() / ".syncd"
 
 
 def load_settings(home: Path | None, env: Mapping[str, str]) -> Settings:
@@ -212,7 +213,7 @@ class _Environment:
         self.env = env
         self.mistakes = mistakes
         for name in sorted(env):
-            if name.startswith("SYNCD_") and name not in _ACCEPTED and not name.startswith(_NOT_OURS):
+            if name.startswith("SYNCD_") and name not in _ACCEPTED and not name.startswith(_READ_ELSEWHERE):
                 # A slip in SYNCD_DATABASE_URL would otherwise start an empty SQLite database without a word.
                 self.wrong(name, f"unknown variable{_nearest(name, _ACCEPTED)}")
 
@@ -617,10 +618,22 @@ def _plain_reason(failed: OSError | UnicodeDecodeError) -> str:
 # --- made once, by `syncd init` ----------------------------------------------------------------------------------
 
 
-def write_firm_template(home: Path, name: str) -> Path:
-    """Make `firm.yaml` with the firm's name and every other setting as a comment. Raises FileExistsError."""
+def write_firm_template(home: Path, name: str, *, with_key: bool = True) -> Path:
+    """Make a home: `firm.yaml` with the firm's name and every other setting as a comment, and `key` if there is none.
+
+    with_key  False when SYNCD_KEY or SYNCD_KEY_FILE gives the key. Raises SettingsError when `firm.yaml` exists or the
+    folder cannot be written.
+    """
     path = home / FIRM_FILE
-    _write_new(path, _TEMPLATE.replace("@NAME@", json.dumps(name, ensure_ascii=False)), mode=0o640)
+    try:
+        if with_key:
+            with contextlib.suppress(FileExistsError):  # of an earlier try that ended between the two files
+                write_key(home)
+        _write_new(path, _TEMPLATE.replace("@NAME@", json.dumps(name, ensure_ascii=False)), mode=0o640)
+    except FileExistsError:
+        raise SettingsError([Mistake(str(path), "is there already; edit it, or name another home")]) from None
+    except OSError as failed:
+        raise SettingsError([Mistake(str(home), f"cannot be made: {_plain_reason(failed)}")]) from failed
     return path
 
 

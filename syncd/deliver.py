@@ -464,6 +464,8 @@ def load_owed(
     sql: Connection, world: World, connection: str, resource: str, rows: Sequence[Mapping[str, Any]]
 ) -> list[Owed]:
     """Intents with golden records, links, references and gate decisions: a handful of statements for any number."""
+    if not rows:
+        return []
     ids = [row["canonical_id"] for row in rows]
     by_id = {
         row["id"]: dict(row) for row in sql.execute(select(records).where(among(sql, records.c.id, ids))).mappings()

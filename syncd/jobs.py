@@ -10,6 +10,7 @@ its webhooks and follow its dependencies. Here a job that comes out of Redis is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
-from rq import Queue
+from rq import Queue, worker_registration
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, get_current_job
 from rq.serializers import JSONSerializer
@@ -128,6 +129,12 @@ def ring(redis: Redis, queue: str = QUEUE, hint: str = "") -> bool:
     return True
 
 
+def workers(redis: Redis, queue: str = QUEUE) -> int:
+    """How many workers listen, on all machines. One that was killed counts until its key expires, a minute later."""
+    keys = cast("set[bytes]", redis.smembers(worker_registration.WORKERS_BY_QUEUE_KEY % queue))
+    return int(redis.exists(*keys)) if keys else 0
+
+
 # --- inside a worker ---------------------------------------------------------------------------------------------
 
 _bound: tuple[Settings, Application] | None = None
@@ -166,7 +173,8 @@ def look(hint: str) -> None:
         finally:
             app.close()
         if more and (job := get_current_job()) is not None:
-            ring(job.connection, job.origin, hint="more")
+            with contextlib.suppress(RedisError):  # the sweeper will
+                ring(job.connection, job.origin, hint="more")
     except Exception:  # the job entry: what went wrong is in the database; here it is said, and no more
         log.exception("look_failed", hint=hint)
     else:

@@ -50,6 +50,7 @@ _redactor: Final = Redactor()
 _redacting: Final = threading.Lock()  # a secret may be registered by one thread while another one logs
 _TEXT_MAX: Final = 2_000
 _FRAMES_MAX: Final = 30
+_HERE: Final = PurePath(__file__).parent.parent
 
 
 class Log:
@@ -93,7 +94,7 @@ def hide(secret: str | Secret) -> None:
 
 
 def configure(
-    *, form: Form = "auto", level: Level = "info", process: str = "", stream: TextIO | None = None
+    form: Form = "auto", level: Level = "info", *, process: str = "", stream: TextIO | None = None
 ) -> logging.Handler:
     """Send all logging of this process to `stream` (standard error), replacing what was configured before.
 
@@ -263,7 +264,10 @@ def _failure_line(failed: BaseException) -> str:
 def _frames(failed: BaseException) -> Iterator[str]:
     """`file:line function`, files from the package's root on: places of this machine are nobody's business."""
     for frame in traceback.extract_tb(failed.__traceback__):
-        parts = PurePath(frame.filename).parts
-        start = next((i for i in range(len(parts) - 1, -1, -1) if parts[i] in (*OURS, "site-packages")), None)
-        short = "/".join(parts[start if start is not None else -1 :]).removeprefix("site-packages/")
-        yield f"{short}:{frame.lineno} {frame.name}"
+        yield f"{_short(PurePath(frame.filename))}:{frame.lineno} {frame.name}"
+
+
+def _short(file: PurePath) -> str:
+    if "site-packages" in file.parts:
+        return "/".join(file.parts[file.parts.index("site-packages") + 1 :])
+    return file.relative_to(_HERE).as_posix() if file.is_relative_to(_HERE) else file.name

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BATCH_RECORDS = 2_000
 PAGES_AHEAD = 3
+COLLECT_RECORDS = 500
 log = logs.get("pull")
 
 
@@ -101,7 +102,8 @@ def pull(
                 if arrivals:
                     log.info("batch_committed", connection=connection, resource=resource, records=len(arrivals))
                 batch, size = [], 0
-                collect()
+                if len(arrivals) >= COLLECT_RECORDS:
+                    collect()
                 if not finished and until is not None and app.clock.now() >= until:
                     break
     finally:

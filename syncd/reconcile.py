@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -17,7 +18,6 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, u
 
 from connectors.contract import Record
 from mappings.compile import RecordMapping, Unreadable
-from mappings.matching import decide, keys, reference_key
 from syncd.app import App, Target, World
 from syncd.clock import iso
 from syncd.core.claims import (
@@ -283,10 +283,11 @@ class Page:
         self.owed: dict[tuple[str, str, str], str] = {}
         self.counted: list[str] = []
         self.open_conflicts: set[str] = set()
-        self.pulled_once = {
-            (row.connection, row.resource): row.pulled_once
-            for row in sql.execute(select(turns.c.connection, turns.c.resource, turns.c.pulled_once))
-        }
+        standing = sql.execute(
+            select(turns.c.connection, turns.c.resource, turns.c.pulled_once, turns.c.last_pull_at)
+        ).all()
+        self.pulled_once = {(row.connection, row.resource): row.pulled_once for row in standing}
+        self.last_pull_at = {(row.connection, row.resource): row.last_pull_at for row in standing}
         self.minted = self.app.new_id()
         self.mint_count = 0
 
@@ -369,9 +370,12 @@ class Page:
         kind = row["kind"]
         state = decode(orjson.loads(row["state"]))
         touched = self.touch(row["canonical_id"])
-        touched.stale_keys.update(keys(kind, nest(state.base)))
+        touched.stale_keys.update(self.world.keys(kind, nest(state.base)))
         unread = [name for name in reading.lens.lines if not _has_base(state, name)]
-        edits = see(state, reading.values, reading.at, self.world.same(kind), wrote=arrival.wrote, new_fields=unread)
+        edits = see(
+            state, reading.values, reading.at, self.world.same(kind),
+            wrote=arrival.wrote, new_fields=unread, silent=silent(reading.lens),
+        )  # fmt: skip
         source = Source(self.r.connection, self.r.resource, arrival.record.id)
         touched.edits.extend((source, edit) for edit in edits)
         if not row["alive"]:
@@ -397,10 +401,12 @@ class Page:
         self.link_rows.append(tuple(values[name] for name in LINK_COLUMNS))
         self.touch(row["canonical_id"])
         self.counts.changed += 1
+        # Nobody says when it was deleted; it was still there when we last looked.
+        since = self.last_pull_at.get((self.r.connection, self.r.resource)) or ""
         self.sql.execute(
             update(records)
             .where(records.c.id == row["canonical_id"], records.c.deleted_at.is_(None))
-            .values(deleted_at=self.now)
+            .values(deleted_at=since)
         )
 
     # --- new records: who are they? ----------------------------------------------------------------------------
@@ -422,7 +428,7 @@ class Page:
         if not others:
             return
         lost = self._lost_creates()
-        seen_keys = [keys(reading.lens.kind, reading.values) for reading in others]
+        seen_keys = [self.world.keys(reading.lens.kind, reading.values) for reading in others]
         candidates = self._candidates({key for each in seen_keys for key in each})
         standing = self._summaries({c for each in candidates.values() for c in each})
         for reading, its_keys in zip(others, seen_keys, strict=True):
@@ -457,7 +463,7 @@ class Page:
             summary = standing[canonical]
             if summary.kind != reading.lens.kind:
                 continue
-            verdict = decide(reading.lens.kind, summary.values, reading.values)
+            verdict = self.world.decide(reading.lens.kind, summary.values, reading.values)
             if verdict.outcome == "same" and place not in summary.places:
                 sure.append(canonical)
             elif verdict.outcome == "same":
@@ -490,12 +496,13 @@ class Page:
         """Link a new vendor record to a canonical record that is already there."""
         state = LinkState()
         see(
-            state, reading.values, reading.at, self.world.same(reading.lens.kind), wrote=wrote, new_fields=reading.lens.lines
+            state, reading.values, reading.at, self.world.same(reading.lens.kind),
+            wrote=wrote, new_fields=reading.lens.lines, silent=silent(reading.lens),
         )  # fmt: skip
         self.new_links.append(self._link(reading, canonical, state, self.now if wrote is not None else None))
         self.touch(canonical).joined = True
         self.linked.add(canonical)
-        self.new_keys.update((key, canonical) for key in keys(reading.lens.kind, reading.values))
+        self.new_keys.update((key, canonical) for key in self.world.keys(reading.lens.kind, reading.values))
 
     def _standing(self, ids: Sequence[str]) -> dict[str, str]:
         """Where each canonical id stands today: merged ones point to their survivor."""
@@ -575,7 +582,7 @@ class Page:
                     tokens.add(token)
         for canonical, reading, _ in self.fresh:
             record = reading.arrival.record
-            document = orjson.dumps(first_document(reading.values, reading.at)).decode()
+            document = orjson.dumps(first_document(reading.values, reading.at, silent(reading.lens))).decode()
             self.new_links.append(
                 (
                     connection, resource, record.id, reading.lens.kind, canonical,
@@ -592,7 +599,12 @@ class Page:
         pending: list[tuple[str, str, str]] = []
         for canonical, reading, status in self.fresh:
             kind = reading.lens.kind
-            golden: Values = {name: value for name, value in reading.values.items() if value is not None and value != {}}
+            unspoken = silent(reading.lens)
+            golden: Values = {
+                name: value
+                for name, value in reading.values.items()
+                if value is not None and value != {} and name not in unspoken
+            }
             for name in self.world.references(kind):
                 token = golden.get(name)
                 if token is None:
@@ -622,7 +634,7 @@ class Page:
             by_resource: dict[str, list[str]] = {}
             for token in wanted:
                 if token.startswith(REFERENCE):
-                    key = reference_key(token)
+                    key = self.world.reference_key(token)
                     if key is not None:
                         by_key.setdefault(key, []).append((connection, token))
                 else:
@@ -663,10 +675,10 @@ class Page:
             ).all()
             if by_key:
                 arrived = {
-                    key for reading in self.prepared.readings for key in keys(reading.lens.kind, reading.values)
+                    key for reading in self.prepared.readings for key in self.world.keys(reading.lens.kind, reading.values)
                 }
                 for token, canonical in by_key:
-                    if reference_key(token) in arrived:
+                    if self.world.reference_key(token) in arrived:
                         self.touch(canonical)
         if self.linked:
             owners = self.sql.execute(
@@ -723,8 +735,8 @@ class Page:
             after = {name: value for name, value in nest(golden.values).items() if value is not None and value != {}}
             goldens[canonical] = (golden, after, frozenset(unresolved_fields(states[canonical], references, resolved)))
             status, deleted_at = row["status"], row["deleted_at"]
-            if deleted_at is not None and (todo[canonical].edits or todo[canonical].joined):
-                deleted_at = None  # an edit beats a deletion
+            if deleted_at is not None and (todo[canonical].joined or _edited_since(states[canonical], deleted_at)):
+                deleted_at = None  # an edit beats a deletion, whichever is seen first
             if status in ("live", "gone"):
                 status = "live" if alive[canonical] else "gone"
             sources = _sources(golden)
@@ -739,7 +751,7 @@ class Page:
                         cut_edges.append({"c": canonical, "f": name})
                     else:
                         edge_rows.append((canonical, name, after[name]))
-            held_keys = {key for state in states[canonical].values() for key in keys(kind, nest(state.base))}
+            held_keys = {key for state in states[canonical].values() for key in self.world.keys(kind, nest(state.base))}
             self.new_keys.update((key, canonical) for key in held_keys - todo[canonical].stale_keys)
             lost = todo[canonical].stale_keys - held_keys
             dropped_keys.extend({"k": key, "c": canonical} for key in lost)
@@ -782,11 +794,11 @@ class Page:
             return
         for owner in self.sql.execute(select(edges.c.canonical_id).where(edges.c.target_id == canonical)).scalars():
             self.touch(owner)
-        wanted = {key for key in keys(kind, after)}
+        wanted = {key for key in self.world.keys(kind, after)}
         for token, owner in self.sql.execute(
             select(pending_refs.c.token, pending_refs.c.canonical_id).where(pending_refs.c.connection == "")
         ):
-            if reference_key(token) in wanted:
+            if self.world.reference_key(token) in wanted:
                 self.touch(owner)
 
     def _resolve_claims(
@@ -1029,8 +1041,12 @@ def owe_all(sql: Connection, world: World, connection: str, resource: str, now: 
             .correlate(records)
             .exists()
         )
-        missing = records.c.id.not_in(here) if member.creates else None
-        condition = or_(missing, met) if missing is not None else met
+        conditions = [met]
+        if member.creates:
+            conditions.append(records.c.id.not_in(here))
+        if any(rollup.kind == member.kind for rollup in world.rollups):
+            conditions.append(records.c.id.in_(here))  # what is computed may differ though nobody else holds it
+        condition = or_(*conditions)
         rows = sql.execute(
             select(records.c.id).where(records.c.kind == member.kind, records.c.status == "live", condition)
         ).scalars()
@@ -1049,6 +1065,10 @@ def unresolved_fields(
         and claim.value is not None
         and (source.connection, claim.value) not in resolved
     }
+
+
+def _edited_since(states: Mapping[Source, LinkState], instant: str) -> bool:
+    return any(not claim.first and claim.at > instant for state in states.values() for claim in state.claims.values())
 
 
 def _with_ids(
@@ -1096,6 +1116,12 @@ def _sources(golden: Golden) -> str:
         if settled.source.connection != usual:
             document[name] = settled.source.connection
     return orjson.dumps(document).decode()
+
+
+@cache
+def silent(lens: RecordMapping) -> frozenset[str]:
+    """Fields that are only ever written: what a system shows for them claims nothing."""
+    return frozenset(name for name, line in lens.lines.items() if line.direction == "out")
 
 
 def _has_base(state: LinkState, name: str) -> bool:

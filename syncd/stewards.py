@@ -84,6 +84,28 @@ def rule_pair(app: App, review_id: str, *, same: bool, by: str) -> str:
     return older
 
 
+def join(app: App, one: str, other: str, *, by: str) -> str:
+    """Two canonical records are the same after all, whatever was ruled before; returns the id that stands."""
+    now = iso(app.clock.now())
+    older, newer = sorted((one, other))
+    with app.engine.begin() as sql:
+        lock_settling(sql)
+        rows = {
+            row.id: row
+            for row in sql.execute(select(records.c.id, records.c.kind, records.c.status).where(among(sql, records.c.id, [one, other])))
+        }
+        if older == newer or len(rows) != 2 or any(row.status == "merged" for row in rows.values()):
+            raise NotFound("Give two different canonical records that stand on their own.")
+        if rows[older].kind != rows[newer].kind:
+            raise NotFound(f"A {rows[older].kind} and a {rows[newer].kind} cannot be one record.")
+        sql.execute(delete(reviews).where(reviews.c.a == older, reviews.c.b == newer))
+        review_id = app.new_id()
+        sql.execute(
+            insert(reviews).values(id=review_id, kind=rows[older].kind, a=older, b=newer, reasons="[]", state="open", opened_at=now)
+        )
+    return rule_pair(app, review_id, same=True, by=by)
+
+
 def _merge(sql: Connection, survivor: str, loser: str) -> None:
     """The loser's links join the survivor; the loser's id stands for the survivor from now on."""
     sql.execute(update(links).where(links.c.canonical_id == loser).values(canonical_id=survivor))

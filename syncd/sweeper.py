@@ -20,7 +20,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
-from rq import worker_registration
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -41,26 +40,25 @@ log = logs.get("sweeper")
 
 PERIOD_S: Final = 2.0
 LEASE_S: Final = 6.0
-_ROW: Final = "sweeper"
+_ROW: Final = "sweeper"  # who is in charge, and his count of beats
+_AT_ROW: Final = "sweeper_at"  # the instant of his last beat
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The row `sweeper` of the table meta. holder is "" after an orderly stop."""
+    """Who is in charge; holder is "" after an orderly stop."""
 
     holder: str
     number: int
-    at: datetime
 
     def text(self) -> str:
-        return json.dumps({"holder": self.holder, "number": self.number, "at": iso(self.at)})
+        return json.dumps({"holder": self.holder, "number": self.number})
 
 
-def last_beat(engine: Engine) -> Beat | None:
-    """The last sign of life of the sweeper in charge; None when none has ever run. For the status page."""
-    with reading(engine) as connection:
-        text = connection.execute(select(meta.c.value).where(meta.c.name == _ROW)).scalar_one_or_none()
-    return None if text is None else _beat(text)
+def last_beat_at(engine: Engine) -> datetime | None:
+    """When the sweeper in charge last gave a sign of life; None when none has ever run. For the status page."""
+    text = _value(engine, _AT_ROW)
+    return None if text is None else from_iso(text)
 
 
 class Charge:
@@ -78,9 +76,10 @@ class Charge:
 
     def hold(self, engine: Engine, now_s: float) -> bool:
         """Beat once. True: we are in charge until the next beat. now_s: a clock that only runs forward (seconds)."""
-        found = last_beat(engine)
-        if found is None:
+        text = _value(engine, _ROW)
+        if text is None:
             return self._first(engine)
+        found = Beat(**json.loads(text))
         if found != self._seen:
             self._seen, self._seen_at = found, now_s
         ours = found.holder in (self.holder, "")
@@ -88,14 +87,18 @@ class Charge:
 
     def give_up(self, engine: Engine) -> None:
         """Let a stand-by take over at once."""
-        found = last_beat(engine)
-        if found is not None and found.holder == self.holder:
+        text = _value(engine, _ROW)
+        if text is not None and (found := Beat(**json.loads(text))).holder == self.holder:
             self._replace(engine, found, "")
 
     def _first(self, engine: Engine) -> bool:
+        rows = [
+            {"name": _ROW, "value": Beat(self.holder, 1).text()},
+            {"name": _AT_ROW, "value": iso(self._clock.now())},
+        ]
         try:
             with engine.begin() as connection:
-                connection.execute(insert(meta).values(name=_ROW, value=self._next(0, self.holder).text()))
+                connection.execute(insert(meta), rows)
         except IntegrityError:  # another one was first
             return False
         return True
@@ -103,10 +106,10 @@ class Charge:
     def _replace(self, engine: Engine, found: Beat, holder: str) -> bool:
         row = update(meta).where(meta.c.name == _ROW, meta.c.value == found.text())
         with engine.begin() as connection:
-            return connection.execute(row.values(value=self._next(found.number, holder).text())).rowcount == 1
-
-    def _next(self, number: int, holder: str) -> Beat:
-        return Beat(holder, number + 1, self._clock.now())
+            if connection.execute(row.values(value=Beat(holder, found.number + 1).text())).rowcount != 1:
+                return False
+            connection.execute(update(meta).where(meta.c.name == _AT_ROW).values(value=iso(self._clock.now())))
+            return True
 
 
 class Sweep:
@@ -169,7 +172,7 @@ def bells(redis: Redis, queue: str, due: int, workers: int) -> int:
     workers: how many this installation runs at least; those that other machines run have told Redis.
     """
     waiting = redis.llen(jobs.Bells(queue, connection=redis).key)
-    known = redis.scard(worker_registration.WORKERS_BY_QUEUE_KEY % queue)
+    known = jobs.workers(redis, queue)
     return max(0, min(due, max(known, workers)) - waiting)
 
 
@@ -199,6 +202,6 @@ def run(
     return 0
 
 
-def _beat(text: str) -> Beat:
-    value = json.loads(text)
-    return Beat(value["holder"], value["number"], from_iso(value["at"]))
+def _value(engine: Engine, name: str) -> str | None:
+    with reading(engine) as connection:
+        return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logs.get("worker")
 
 GRACE_S: Final = 8  # for the turn in hand, after SIGTERM
-WORKER_TTL_S: Final = 30  # RQ waits for a bell 15 s less than this at a time
+WORKER_TTL_S: Final = 20  # RQ waits for a bell 15 s less than this at a time
 MONITORING_S: Final = 2
 TIDYING_S: Final = 10
 RECONNECT_S: Final = 0.5

@@ -233,26 +233,27 @@ def render_escaped(label: str, params: tuple[str, ...], value: str, newline: str
         folded.append(octets[start:end])
         start, room = end, FOLD_OCTETS - 1
     folded.append(octets[start:])
-    return Line((newline + " ").join(part.decode("utf-8", "surrogateescape") for part in folded) + newline, label, params, value)
+    return Line(
+        (newline + " ").join(part.decode("utf-8", "surrogateescape") for part in folded) + newline, label, params, value
+    )
 
 
 def _quoted(value: str) -> str:
     """Quoted-printable without line breaks; everything with a meaning in a vCard line becomes =XX."""
     return "".join(
-        chr(octet) if chr(octet).isalnum() and octet < 128 or chr(octet) in " -_.@+,/()'" else f"={octet:02X}"
+        chr(octet) if (chr(octet).isalnum() and octet < 128) or chr(octet) in " -_.@+,/()'" else f"={octet:02X}"
         for octet in value.encode("utf-8", "surrogateescape")
     )
 
 
 def _soft_broken(head: str, encoded: str, newline: str) -> str:
     """Quoted-printable lines of at most 76 characters; a break never falls inside =XX, nor right after a space."""
-    tokens = re.findall(r"=[0-9A-F]{2}|[^=]", encoded)
     lines, current = [], head
-    for token in tokens:
-        if len(current) + len(token) > FOLD_OCTETS:
+    for piece in re.findall(r"=[0-9A-F]{2}|[^=]", encoded):
+        if len(current) + len(piece) > FOLD_OCTETS:
             lines.append(current + "=")
             current = ""
-        current += "=20" if token == " " and current == "" else token
+        current += "=20" if piece == " " and current == "" else piece
     if current.endswith(" "):
         current = current[:-1] + "=20"
     return newline.join([*lines, current]) + newline

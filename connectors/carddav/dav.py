@@ -10,13 +10,15 @@ RFC 4918 (multistatus), RFC 6578 (sync-collection), RFC 6352 (CardDAV), RFC 5397
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import unescape as unescape_html
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from xml.parsers import expat
 from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 DAV = "DAV:"
 CARD = "urn:ietf:params:xml:ns:carddav"
@@ -46,8 +48,8 @@ MULTISTATUS = f"{{{DAV}}}multistatus"
 BYTES_MAX = 64_000_000
 DEPTH_MAX = 40
 NODES_MAX = 3_000_000
-# RFC 3986 pchar without "%": everything that may stand unencoded in one part of a path.
-PATH_SAFE = "-._~!$&'()*+,;=:@"
+# What may stand unencoded in one part of a path (RFC 3986 pchar), but for ";", which URL libraries treat specially.
+PATH_SAFE = "-._~!$&'()*+,=:@"
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -60,6 +62,7 @@ class Node:
     """An XML element: `name` as "{namespace}local", its own text, its children."""
 
     name: str
+    attributes: dict[str, str] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     children: list[Node] = field(default_factory=list)
 
@@ -221,12 +224,12 @@ def read_xml(content: bytes) -> Node:
     parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
 
-    def start(name: str, _: dict[str, str]) -> None:
+    def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal count
         count += 1
         if len(stack) > DEPTH_MAX or count > NODES_MAX:
             raise NotDav("the answer is nested too deeply or has too many elements")
-        node = Node("{" + name if "}" in name else name)
+        node = Node("{" + name if "}" in name else name, attributes)
         stack[-1].children.append(node)
         stack.append(node)
 
@@ -255,9 +258,10 @@ def read_xml(content: bytes) -> Node:
 
 
 def bare_etag(value: str | None) -> str | None:
-    """One spelling of an etag: without W/, quotes, entity or percent encoding of the quotes; None if there is none.
+    """One spelling of an etag: without W/, quotes, entity or percent encoding of the quotes.
 
-    Servers write the same etag differently in XML, in headers, and after a write.
+    Servers write the same etag differently in XML, in headers, and after a write. None if there is none, or one that
+    no header can carry.
     """
     if value is None:
         return None
@@ -267,7 +271,7 @@ def bare_etag(value: str | None) -> str | None:
     tag = tag.removeprefix("W/").strip()
     if len(tag) >= 2 and tag[0] == tag[-1] == '"':
         tag = tag[1:-1]
-    return tag or None
+    return tag if tag and tag.isascii() and tag.isprintable() else None
 
 
 def header_etag(tag: str) -> str:
@@ -299,5 +303,7 @@ def member(collection: str, href: str) -> str | None:
 
 
 def member_url(collection: str, name: str) -> str:
-    """The URL of a card: the opposite of `member`."""
+    """The URL of a card: the opposite of `member`. Raises ValueError for names that mean another place."""
+    if name in ("", ".", ".."):
+        raise ValueError("this is no name of a card")
     return collection + quote(name, safe=PATH_SAFE)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from connectors.carddav import dav, wire
-from connectors.carddav.dav import Item
 from connectors.errors import Misconfigured, ShapeChanged, SyncError
-from connectors.http import VendorHTTP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from connectors.carddav.dav import Item
+    from connectors.http import VendorHTTP
 
 WANTED = (dav.RESOURCETYPE, dav.DISPLAYNAME, dav.CTAG, dav.REPORTS, dav.PRIVILEGES)
 REDIRECTS_MAX = 5
@@ -146,7 +150,9 @@ def _book(url: str, item: Item) -> Book:
     return Book(
         url=url,
         name=item.text(dav.DISPLAYNAME) or url.rstrip("/").rpartition("/")[2],
-        syncs=any(True for _ in reports.every(f"{{{dav.DAV}}}sync-collection")) if reports and reports.children else None,
+        syncs=any(True for _ in reports.every(f"{{{dav.DAV}}}sync-collection"))
+        if reports and reports.children
+        else None,
         writable=granted is None
         or not granted.isdisjoint(f"{{{dav.DAV}}}{name}" for name in ("all", "write", "write-content")),
         ctag=item.text(dav.CTAG),

@@ -186,7 +186,10 @@ def _component(card: _Card, line: Line, part: str, key: str) -> str | None:
 def _read_org(card: _Card) -> list[str]:
     for index in card.named("ORG"):
         line = card.lines[index]
-        units = [contentlines.component_text(line, part, card.version) for part in contentlines.components_of(line, card.version)]
+        units = [
+            contentlines.component_text(line, part, card.version)
+            for part in contentlines.components_of(line, card.version)
+        ]
         units = _trimmed(units)
         if units:
             return units
@@ -332,13 +335,19 @@ def _write_name(card: _Card, key: str, before: JSON, wanted: object) -> None:
     given = {} if wanted is None else _object(key, wanted)
     if unknown := set(given) - set(NAME_KEYS):
         raise CannotWrite(key, f"has no part {min(unknown)}")
-    values = {part: None if wanted is None else _text(key, given[part]) if part in given else before[part] for part in NAME_KEYS}
+    values = {
+        part: None if wanted is None else _text(key, given[part]) if part in given else before[part]
+        for part in NAME_KEYS
+    }
     if values == before:
         return
     lines = [index for index in card.named("N") if any(_components(card, card.lines[index], NAME_KEYS).values())]
     index = next(iter(lines or card.named("N")), None)
     if index is None:
-        _insert(card, contentlines.render("N", (), [values[part] or "" for part in NAME_KEYS], card.version, card.newline, ";"))
+        _insert(
+            card,
+            contentlines.render("N", (), [values[part] or "" for part in NAME_KEYS], card.version, card.newline, ";"),
+        )
     else:
         _rewrite_components(card, index, NAME_KEYS, values, card.lines[index].params)
     if not any(values.values()):
@@ -373,7 +382,11 @@ def _write_items(card: _Card, key: str, before: list[JSON], wanted: object) -> N
     for close in (_same_value, _same_types):
         alone = len(left) == 1 and len(todo) == 1
         for item in list(todo):
-            usable = (i for i, there in left.items() if close(there, item) and (close is _same_value or alone or not _labelled(card, i)))
+            usable = (
+                i
+                for i, there in left.items()
+                if close(there, item) and (close is _same_value or alone or not _labelled(card, i))
+            )
             index = next(usable, None)
             if index is not None:
                 plan[index] = left.pop(index) | item
@@ -453,7 +466,7 @@ def _rewrite_item(card: _Card, index: int, key: str, item: JSON) -> None:
     elif key == "adrs":
         _rewrite_components(card, index, ADDRESS_KEYS, item, params)
     else:
-        card.lines[index] = _valued(card, line.label, _kept(params), key, item["value"])
+        card.lines[index] = _valued(card, line.label, _kept(params), item["value"])
 
 
 def _new_item(card: _Card, key: str, item: JSON) -> Line:
@@ -461,14 +474,12 @@ def _new_item(card: _Card, key: str, item: JSON) -> Line:
     if key == "adrs":
         values = [item.get(part) or "" for part in ADDRESS_KEYS]
         return contentlines.render("ADR", params, values, card.version, card.newline, ";")
-    return _valued(card, LISTS[key], params, key, item["value"])
+    return _valued(card, LISTS[key], params, item["value"])
 
 
-def _valued(card: _Card, label: str, params: tuple[str, ...], key: str, value: str) -> Line:
-    if key == "urls" and card.version != "2.1":
-        # A URI is not text: its commas and semicolons stay bare (RFC 6350, 5.6). Backslash and newline are no URI
-        # characters, so escaping them keeps even a bad link in one piece.
-        return contentlines.render_escaped(label, params, value.replace("\\", "\\\\").replace("\n", "\\n"), card.newline)
+def _valued(card: _Card, label: str, params: tuple[str, ...], value: str) -> Line:
+    # A URI is not text, so its commas and semicolons need no escape (RFC 6350, 5.6); but servers built on vobject cut
+    # an unescaped link at its first comma (seen: Radicale 3.9), and every reader we know of understands the escape.
     return contentlines.render(label, params, [value], card.version, card.newline, "")
 
 
@@ -501,7 +512,9 @@ def _kept(params: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(segment for segment in params if stays(segment))
 
 
-def _rewrite_components(card: _Card, index: int, keys: Sequence[str], wanted: Mapping[str, Any], params: tuple[str, ...]) -> None:
+def _rewrite_components(
+    card: _Card, index: int, keys: Sequence[str], wanted: Mapping[str, Any], params: tuple[str, ...]
+) -> None:
     """Change single components; the others keep their own escaping, and components beyond ours stay."""
     line = card.lines[index]
     there = _components(card, line, keys)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connectors.carddav import dav
-from connectors.carddav.dav import Multistatus
 from connectors.errors import Misconfigured, MissingPermission, Refused, ShapeChanged, Stale, SyncError, TryLater
-from connectors.http import Reply, VendorHTTP
+
+if TYPE_CHECKING:
+    from connectors.carddav.dav import Multistatus
+    from connectors.http import Reply, VendorHTTP
 
 XML = {"Content-Type": "application/xml; charset=utf-8", "Accept": "application/xml, text/xml"}
 # A web server that compresses replies changes their etag ("abc-gzip"), which no If-Match would ever match again.

@@ -1,22 +1,32 @@
 """Clio Manage, API v4: contacts, matters, bills (read only) and time entries.
 
 Written from https://docs.developers.clio.com/api-reference/ and the vendor's OpenAPI description; never run on a live
-account. This file knows Clio's paging, etags and error bodies, `payloads.py` its shapes. Pacing, retries and tokens
-are the shared client's work, and what a field means is the mapping's.
+account. Clio's shapes and its way to write nested lists are in `payloads.py`, what its answers mean in `answers.py`.
+Pacing, retries and tokens are the shared client's work, and what a field means is the mapping's.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
+from connectors.clio.answers import (
+    ADDRESS_REMEDY,
+    HEADERS,
+    PAGE_MAX,
+    answered,
+    listed,
+    record,
+    refusal,
+    server_time,
+    vendor_error,
+    written,
+)
 from connectors.clio.payloads import COLLECTIONS, holds, narrowed, outgoing
 from connectors.contract import (
     JSON,
@@ -33,18 +43,15 @@ from connectors.contract import (
     Setting,
     Spec,
     Update,
-    Version,
 )
 from connectors.errors import (
     CursorExpired,
     Misconfigured,
-    MissingPermission,
     Refused,
     ShapeChanged,
     Stale,
     SyncError,
     TryLater,
-    UnknownOutcome,
 )
 
 if TYPE_CHECKING:
@@ -58,16 +65,12 @@ REGIONS = {
     "au": "https://au.app.clio.com",
 }
 
-# The default of the description this was written from. A retired version is answered with 410.
-HEADERS = {"X-API-VERSION": "4.0.9"}
-
-PAGE_MAX = 200
-
-ADDRESS_REMEDY = "Check the region (us, eu, ca, au) and base_url: a token works only in the account's own region."
-
 # How far the next pull reaches back before this one's start: Clio's times hold whole seconds, and a change becomes
 # visible only when its transaction ends, some time after its updated_at was taken.
 OVERLAP = timedelta(seconds=30)
+
+# How far back to look through all new contacts for one that the search does not show.
+RECENT = timedelta(days=3)
 
 SPEC = Spec(
     name="clio",
@@ -159,13 +162,14 @@ class Clio:
     def ids(self, resource: str) -> Iterator[tuple[str, ...]]:
         """All live ids: a deleted record only ever shows by being in no list."""
         for _, raws, _ in self._pages(resource, listing(resource, None, fields="id")):
-            yield tuple(str(raw["id"]) for raw in raws)
+            yield tuple(record(raw).id for raw in raws)
 
     def fetch(self, resource: str, ids: Sequence[str]) -> tuple[Record, ...]:
         found: dict[str, Record] = {}
         for start in range(0, len(ids), PAGE_MAX):
             wanted = [("ids[]", id_) for id_ in ids[start : start + PAGE_MAX]]
-            found |= {str(raw["id"]): record(raw) for raw in self._list(resource, listing(resource, None) + wanted)}
+            records = map(record, self._list(resource, listing(resource, None) + wanted))
+            found |= {record.id: record for record in records}
         return tuple(found.get(id_) or Record(id_, version=None, body={}, deleted=True) for id_ in ids)
 
     def create(self, resource: str, create: Create) -> Record:
@@ -204,6 +208,13 @@ class Clio:
         if held.version != delete.current.version:
             raise Stale("The record was changed in Clio since it was read.")
         reply = self.http.delete(path(resource, held.id), headers=HEADERS)
+        if reply.status == 403:
+            # The only refusal described for DELETE, so it may be about this one contact; reading it has just worked.
+            raise Refused(
+                "Clio does not let this contact be deleted.",
+                remedy="Contacts with matters stay. If it has none, allow writing Contacts for the app in Clio.",
+                code=vendor_error(reply)[0],
+            )
         if reply.status not in (200, 204, 404):
             raise refusal(reply, resource, {})
 
@@ -211,8 +222,15 @@ class Clio:
         """Records that hold everything sent. Clio keeps no key of ours, so an older twin is found too: compare its
         created_at with the time of sending."""
         sent = outgoing(resource, create.body, {})
-        params = [*listing(resource, None), *narrowed(resource, sent)]
-        return tuple(record(raw) for _, raws, _ in self._pages(resource, params) for raw in raws if holds(raw, sent))
+        found: list[Record] = []
+        for reply, raws, _ in self._pages(resource, [*listing(resource, None), *narrowed(resource, sent)]):
+            found += (record(raw) for raw in raws if holds(raw, sent))
+            asked_at = server_time(reply)
+        if not found and resource == "contacts":
+            # Contacts are narrowed by Clio's search, which may lag behind or read a name in its own way.
+            newest = [*listing(resource, None), ("created_since", instant(asked_at - RECENT))]
+            found += (record(raw) for _, raws, _ in self._pages(resource, newest) for raw in raws if holds(raw, sent))
+        return tuple(found)
 
     def _list(self, resource: str, params: Sequence[tuple[str, str]]) -> list[JSON]:
         reply = self.http.get(path(resource), params=params, headers=HEADERS)
@@ -265,122 +283,6 @@ def listing(resource: str, since: str | None, fields: str | None = None) -> list
     collection = COLLECTIONS[resource]
     params = [("fields", fields or collection.fields), ("order", "id(asc)"), ("limit", str(PAGE_MAX)), *collection.only]
     return [*params, ("updated_since", since)] if since else params
-
-
-def record(raw: JSON) -> Record:
-    """The version is the etag as given, quotes and all. Without one the record can be read but not changed."""
-    if "id" not in raw:
-        raise ShapeChanged("Clio sent a record without an id.")
-    etag = raw.get("etag")
-    return Record(id=str(raw["id"]), version=Version(etag) if etag else None, body=raw)
-
-
-def answered(reply: Reply, resource: str) -> JSON:
-    """The body of a good answer to a read: {"data": ..., "meta": ...}."""
-    if reply.status != 200:
-        raise trouble(reply, resource)
-    body = reply.json()
-    if not isinstance(body, dict) or "data" not in body:
-        raise ShapeChanged(f"Clio's answer for {resource} has no data.")
-    return body
-
-
-def listed(reply: Reply, resource: str) -> tuple[list[JSON], str | None]:
-    """A page's records, and the query of the next page: only that, so a link can never lead to another server."""
-    body = answered(reply, resource)
-    raws, paging = body["data"], (body.get("meta") or {}).get("paging")
-    if not isinstance(raws, list):
-        raise ShapeChanged(f"Clio's answer for {resource} is not a list.")
-    if paging is None and len(raws) >= PAGE_MAX:
-        raise ShapeChanged("Clio sent a full page without saying whether more follow.")
-    link = (paging or {}).get("next")
-    return raws, urlsplit(link).query if link else None
-
-
-def written(reply: Reply, resource: str, sent: JSON) -> Record:
-    """The whole record as it is after a write, since the write asked for all fields."""
-    if reply.status not in (200, 201):
-        raise refusal(reply, resource, sent)
-    body = reply.json()
-    raw = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(raw, dict) or "id" not in raw:
-        raise UnknownOutcome("Clio took the change, but its answer names no record.")
-    return record(raw)
-
-
-def refusal(reply: Reply, resource: str, sent: JSON) -> SyncError:
-    """A write that was refused: 400, 409 and 422 mean this one record. https://docs.developers.clio.com/api-reference/"""
-    if reply.status not in (400, 409, 422):
-        return trouble(reply, resource)
-    kind, message = vendor_error(reply)
-    spoken = message.lower().replace(" ", "_")
-    fields = tuple(sorted(name for name in sent if name in spoken))
-    about = f" It says: {scrubbed(message, sent)}" if message else ""
-    return Refused(
-        f"Clio refused the change in {resource} ({kind}).{about}",
-        remedy="Correct the value in the system that it comes from, or in the mapping.",
-        code=kind,
-        fields=fields,
-    )
-
-
-def trouble(reply: Reply, resource: str) -> SyncError:
-    """An answer that stops the connection rather than one record."""
-    kind, _ = vendor_error(reply)
-    if reply.status == 403:
-        name = COLLECTIONS[resource].permission if resource in COLLECTIONS else "Users"
-        remedy = (
-            f"Allow {name} (read, and write if it is synced) for the app in Clio's developer portal, check the role of "
-            "the connected user, then connect again: a new permission needs a new authorization."
-        )
-        return MissingPermission(f"Clio does not allow access to {resource} ({kind}).", remedy=remedy)
-    if reply.status == 410:
-        remedy = "Update syncd: this version of Clio's API has been retired."
-        return Misconfigured(f"Clio no longer serves API version {HEADERS['X-API-VERSION']}.", remedy=remedy)
-    if reply.status == 404 or 300 <= reply.status < 400:
-        return Misconfigured(
-            f"There is no Clio API for {resource} at this address ({reply.status}).", remedy=ADDRESS_REMEDY
-        )
-    if reply.status == 400:
-        remedy = "Update syncd: Clio has changed which fields and filters it takes."
-        return Misconfigured(f"Clio refuses the way {resource} are asked for ({kind}).", remedy=remedy)
-    return ShapeChanged(f"Clio answered {reply.status} ({kind}) for {resource}.")
-
-
-def vendor_error(reply: Reply) -> tuple[str, str]:
-    """(type, message) of {"error": {...}}; a body of another shape gives the status alone."""
-    try:
-        error = orjson.loads(reply.content)["error"]
-        kind = str(error["type"])
-        return (kind if re.fullmatch(r"[\w.:-]{1,60}", kind) else str(reply.status)), str(error.get("message") or "")
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return str(reply.status), ""
-
-
-def scrubbed(message: str, sent: Any) -> str:
-    """The vendor's message without anything that was sent, quoted, or looks like an address or a number."""
-    for value in sorted(texts(sent), key=len, reverse=True):
-        message = re.sub(re.escape(value), "…", message, flags=re.IGNORECASE)
-    message = re.sub(r"""(["'`]).*?\1|\S*@\S*|\S*\d\S*""", "…", message)
-    return " ".join(message.split())[:200]
-
-
-def texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            yield from texts(inner)
-    elif isinstance(value, str):
-        yield from (part for part in (value, *value.split()) if len(part) > 2)
-
-
-def server_time(reply: Reply) -> datetime:
-    """The vendor's clock: ours may be off, and then changes would be missed."""
-    try:
-        return parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError) as error:
-        raise ShapeChanged("Clio's answer has no date, so the next pull would not know where to begin.") from error
 
 
 def instant(at: datetime) -> str:

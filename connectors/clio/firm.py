@@ -21,9 +21,10 @@ GIVEN = (
 ).split()
 FAMILY = (
     "Abbott Adeyemi Alvarez Bakker Bergström Castellanos Chaudhry Chen Cohen D'Angelo Delacroix Dubois Eriksen "
-    "Fairweather Ferreira Fitzgerald Gallagher Goldberg Gupta Haddad Hughes Ibrahim Ishikawa Janssen Kaplan Kowalski "
-    "Lindqvist Macleod Marchetti Mbeki Nakamura Nguyen O'Connor Okafor Osei-Bonsu Patel Petrov Quigley "
-    "Ramírez Rosenthal Santos Schneider Silva Singh Sørensen Takahashi Thornbury Ueda Van-Dijk Vasquez Whitcombe Xu Yamamoto Zieliński"
+    "Fairweather Ferreira Fitzgerald Gallagher Goldberg Gupta Haddad Hughes Ibrahim Ishikawa Janssen Kaplan "
+    "Kowalski Lindqvist Macleod Marchetti Mbeki Nakamura Nguyen O'Connor Okafor Osei-Bonsu Patel Petrov Quigley "
+    "Ramírez Rosenthal Santos Schneider Silva Singh Sørensen Takahashi Thornbury Ueda Van-Dijk Vasquez Whitcombe "
+    "Xu Yamamoto Zieliński"
 ).split()
 COMPANY = (
     "Alder Beacon Cobalt Driftwood Emberline Foxglove Granite Harbor Ironbridge Juniper Kestrel Lantern Meridian "

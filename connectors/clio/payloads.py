@@ -207,19 +207,22 @@ def written_text(value: Any) -> str | None:
 
 
 def narrowed(resource: str, sent: JSON) -> Iterator[tuple[str, str]]:
-    """Filters that surely keep a record made from `sent`, to look for it without reading everything."""
+    """Filters that keep a record made from `sent`, to look for it without reading everything."""
     if resource == "contacts":
-        yield "type", sent["type"]
-        # The search is a wildcard over names and more; the longest part is the most telling one.
-        if words := " ".join(sent.get(part) or "" for part in ("name", "first_name", "last_name")).split():
+        if "type" in sent:
+            yield "type", sent["type"]
+        names = " ".join(sent.get(part) or "" for part in ("name", "first_name", "last_name"))
+        # One plain word: how the search reads quotes, dashes and spaces is not described.
+        if words := re.findall(r"\w+", names):
             yield "query", max(words, key=len)
-    elif resource == "matters":
+    elif resource == "matters" and "client" in sent:
         yield "client_id", str(sent["client"]["id"])
     elif resource == "activities":
         if "matter" in sent:
             yield "matter_id", str(sent["matter"]["id"])
-        yield "start_date", f"{sent['date']}T00:00:00Z"
-        yield "end_date", f"{sent['date']}T23:59:59Z"
+        if "date" in sent:
+            yield "start_date", f"{sent['date']}T00:00:00Z"
+            yield "end_date", f"{sent['date']}T23:59:59Z"
 
 
 def holds(body: JSON, sent: JSON) -> bool:

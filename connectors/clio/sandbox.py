@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import base64
 import bisect
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from urllib.parse import urlencode
 import orjson
 
 from connectors.clio import firm
+from connectors.clio.books import Books, Problem, parsed, quoted
 from connectors.sandbox import Request, Response, Row, Sandbox, main, utc_now
 
 VERSIONS = tuple(f"4.0.{n}" for n in range(4, 14))
@@ -31,14 +31,6 @@ PAGE_MAX = 200
 OFFSET_MAX = 10_000
 RENDERED_MAX = 20_000
 PLURALS = ("contacts", "matters", "bills", "activities")
-FIRST_IDS = {
-    "contacts": 1_000_001,
-    "matters": 2_000_001,
-    "bills": 3_000_001,
-    "activities": 4_000_001,
-    "nested": 5_000_001,
-}
-
 # Every plain property that the description names, so that asking for one is never "unknown" here.
 PLAIN: Mapping[str, frozenset[str]] = {
     "contacts": frozenset(
@@ -106,40 +98,14 @@ NESTED: Mapping[str, Mapping[str, frozenset[str]]] = {
 }
 # A second nested level comes with these whatever is asked for.
 DEFAULTS = ("id", "etag")
-LABELS = {
-    "email_addresses": ("Work", "Home", "Other"),
-    "phone_numbers": ("Work", "Home", "Mobile", "Fax", "Pager", "Skype", "Other"),
-    "web_sites": ("Work", "Personal", "Twitter", "Facebook", "LinkedIn", "Instant Messenger", "Other"),
-    "addresses": ("Work", "Home", "Billing", "Other"),
-}
-ENTRY_TEXTS = {
-    "email_addresses": ("address",),
-    "phone_numbers": ("number",),
-    "web_sites": ("address",),
-    "addresses": ("street", "city", "province", "postal_code", "country"),
-}
-FLAGS = {"email_addresses": "default_email", "phone_numbers": "default_number", "web_sites": "default_web_site"}
-CONTACT_TEXTS = ("prefix", "first_name", "middle_name", "last_name", "title", "ledes_client_id", "sales_tax_number")
-MATTER_TEXTS = ("client_reference", "location")
-MATTER_DATES = ("open_date", "pending_date", "close_date")
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-
 Selection = tuple[tuple[str, tuple[str, ...] | None], ...]
-
-
-class Problem(Exception):
-    """An error answer: status, the type in its body, its text."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
 
 
 class ClioSandbox(Sandbox):
     """One firm.
 
     size                how many contacts; matters, bills and activities follow from it unless given
+    page_max            records per page at most, however many are asked for: some endpoints give less than 200
     per_minute          requests per token and minute before 429; None never refuses
     manual_numbering    whether display_number can be written, as a firm may choose
     token_life_s        life of the tokens that /oauth/token gives
@@ -161,6 +127,7 @@ class ClioSandbox(Sandbox):
         matters: int | None = None,
         bills: int | None = None,
         activities: int | None = None,
+        page_max: int = PAGE_MAX,
         per_minute: int | None = None,
         manual_numbering: bool = False,
         token_life_s: int = 2_592_000,
@@ -169,21 +136,19 @@ class ClioSandbox(Sandbox):
         host: str = "127.0.0.1",
     ) -> None:
         super().__init__(port=port, state=state, clock=clock, observe=observe, host=host)
+        self.page_max = page_max
         self.per_minute = per_minute
-        self.manual_numbering = manual_numbering
         self.token_life_s = token_life_s
         self.forbidden: set[str] = set()
         self._window = (0, 0)
-        self._orders: dict[str, list[int]] = {}
-        self._totals: dict[tuple[Any, ...], int] = {}
         self._rendered: dict[tuple[str, Selection], dict[int, tuple[str, bytes]]] = {}
-        self._clients: set[int] | None = None
-        self._names_changed = 0
+        self.books = Books(self.tables, self.next_id, clock, manual_numbering)
         if not self.tables:
             matters = size // 2 if matters is None else matters
             bills = matters // 2 if bills is None else bills
             activities = matters * 2 if activities is None else activities
-            self._seed(seed, size, matters if size else 0, bills if matters else 0, activities if matters else 0)
+            self.tables["tokens"][self.access_token] = {"ends_at": 32_503_680_000}
+            self.books.seed(seed, size, matters if size else 0, bills if matters else 0, activities if matters else 0)
 
     # The API -------------------------------------------------------------------------------------------------------
 
@@ -223,22 +188,22 @@ class ClioSandbox(Sandbox):
             return self._single(resource, id_, request) if id_ else self._list(resource, request)
         if request.method == "POST" and not id_ and resource != "bills":
             selection = selected(resource, request.first("fields"))
-            made = self._make(resource, body_data(request))
+            made = self.books.make(resource, body_data(request))
             self.wrote(f"created {resource}/{made['id']}")
             return Response(201, b'{"data":' + self._shown(resource, made, selection) + b"}", {"ETag": made["etag"]})
         if request.method == "PATCH" and id_ and resource != "bills":
             selection = selected(resource, request.first("fields"))
-            row = self._row(resource, id_)
+            row = self.books.row(resource, id_)
             wanted = request.headers.get("If-Match")
             if wanted is not None and row["etag"] not in [part.strip() for part in wanted.split(",")]:
                 raise Problem(412, "PreconditionFailed", "The record has been changed since it was read")
-            changed = self._change(resource, row, body_data(request))
+            changed = self.books.change(resource, row, body_data(request))
             self.wrote(f"updated {resource}/{id_}")
             return Response(
                 200, b'{"data":' + self._shown(resource, changed, selection) + b"}", {"ETag": changed["etag"]}
             )
         if request.method == "DELETE" and id_ and resource == "contacts":
-            self._remove_contact(self._row(resource, id_))
+            self.books.remove_contact(self.books.row(resource, id_))
             self.wrote(f"deleted {resource}/{id_}")
             return Response(204)
         raise Problem(404, "RecordNotFound", "Not found")
@@ -274,15 +239,9 @@ class ClioSandbox(Sandbox):
             "X-RateLimit-Reset": str((now // 60 + 1) * 60),
         }
 
-    def _row(self, resource: str, id_: str) -> Row:
-        row: Row | None = dict.get(self.tables[resource], id_)
-        if row is None:
-            raise Problem(404, "RecordNotFound", "The requested resource was not found")
-        return row
-
     def _single(self, resource: str, id_: str, request: Request) -> Response:
         selection = selected(resource, request.first("fields"))
-        row = self._row(resource, id_)
+        row = self.books.row(resource, id_)
         changed_at = parsed(row["updated_at"])
         headers = {"ETag": row["etag"], "Last-Modified": format_datetime(changed_at, usegmt=True)}
         if (known := request.headers.get("If-None-Match")) is not None:
@@ -300,14 +259,15 @@ class ClioSandbox(Sandbox):
         limit = whole(request, "limit", PAGE_MAX)
         if not 1 <= limit <= PAGE_MAX:
             raise Problem(400, "ArgumentError", f"limit must be between 1 and {PAGE_MAX}")
+        limit = min(limit, self.page_max)
         order, offset = request.first("order", "id(asc)"), whole(request, "offset", 0)
         keeps = self._filter(resource, request)
         if order == "id(asc)" and "offset" not in request.query:
             after = page_after(request.first("page_token"))
-            rows, more = self._after(resource, after, limit, keeps)
+            rows, more = self._after(resource, self._candidates(resource, request), after, limit, keeps)
             following = [("page_token", page_token(int(rows[-1]["id"])))] if more else []
         else:
-            ordered = self._ordered(resource, str(order), keeps)
+            ordered = self._ordered(resource, self._candidates(resource, request), str(order), keeps)
             rows, more = ordered[offset : offset + limit], len(ordered) > offset + limit
             if more and offset + limit >= OFFSET_MAX:
                 raise Problem(400, "ArgumentError", f"offset cannot go beyond {OFFSET_MAX} records")
@@ -328,8 +288,6 @@ class ClioSandbox(Sandbox):
                     keeps.append(later(at, firm.instant(parsed(given))))
                 except ValueError:
                     raise Problem(400, "ArgumentError", f"{name} is not a time") from None
-        if ids := set(request.query.get("ids[]", ())):
-            keeps.append(lambda row: str(row["id"]) in ids)
         if kind := request.first("type"):
             allowed = {"contacts": ("Person", "Company"), "activities": ("TimeEntry", "ExpenseEntry")}.get(resource, ())
             if kind not in allowed:
@@ -360,15 +318,28 @@ class ClioSandbox(Sandbox):
                 *row["custom_values"].values(),
             ]
         elif resource == "matters":
-            texts = [row["display_number"], row["number"], row["description"], self._contact(row["client"]).get("name")]
+            client = self.books.contact(row["client"]).get("name")
+            texts = [row["display_number"], row["number"], row["description"], client]
         else:
             texts = [row.get("note"), row.get("number")]
         return "\n".join(str(text) for text in texts if text is not None).casefold()
 
+    def _candidates(self, resource: str, request: Request) -> list[int]:
+        """Ids in order: those asked for by ids[], or all."""
+        if "ids[]" not in request.query:
+            return self.books.order(resource)
+        table = self.tables[resource]
+        return sorted(int(id_) for id_ in set(request.query["ids[]"]) if id_ in table)
+
     def _after(
-        self, resource: str, after: int, limit: int, keeps: Sequence[Callable[[Row], bool]]
+        self,
+        resource: str,
+        order: Sequence[int],
+        after: int,
+        limit: int,
+        keeps: Sequence[Callable[[Row], bool]],
     ) -> tuple[list[Row], bool]:
-        table, order = self.tables[resource], self._order(resource)
+        table = self.tables[resource]
         rows: list[Row] = []
         for at in range(bisect.bisect_right(order, after), len(order)):
             row = dict.__getitem__(table, str(order[at]))
@@ -378,7 +349,9 @@ class ClioSandbox(Sandbox):
                 rows.append(row)
         return rows, False
 
-    def _ordered(self, resource: str, order: str, keeps: Sequence[Callable[[Row], bool]]) -> list[Row]:
+    def _ordered(
+        self, resource: str, candidates: Sequence[int], order: str, keeps: Sequence[Callable[[Row], bool]]
+    ) -> list[Row]:
         match = re.fullmatch(r"([a-z_]+)\((asc|desc)\)", order)
         if match is None or match[1] not in {
             "id",
@@ -390,37 +363,36 @@ class ClioSandbox(Sandbox):
             "date",
         }:
             raise Problem(400, "ArgumentError", "order is not one of its values")
-        rows = [row for row in self.tables[resource].values() if all(keep(row) for keep in keeps)]
+        table = self.tables[resource]
+        every = (dict.__getitem__(table, str(id_)) for id_ in candidates)
+        rows = [row for row in every if all(keep(row) for keep in keeps)]
         if rows and match[1] not in rows[0]:
             raise Problem(400, "ArgumentError", "order is not one of its values")
         return sorted(rows, key=lambda row: (row[match[1]], row["id"]), reverse=match[2] == "desc")
 
-    def _order(self, resource: str) -> list[int]:
-        order = self._orders.get(resource)
-        if order is None:
-            order = self._orders[resource] = sorted(map(int, self.tables[resource]))
-        return order
-
     def _total(self, resource: str, request: Request, keeps: Sequence[Callable[[Row], bool]]) -> int:
         """Counted once per filter until something is written: a long listing must not count itself at every page."""
+        candidates = self._candidates(resource, request)
         if not keeps:
-            return len(self.tables[resource])
-        given = tuple(
-            sorted((n, tuple(v)) for n, v in request.query.items() if n not in ("page_token", "offset", "fields"))
+            return len(candidates)
+        key = (
+            resource,
+            *sorted((n, *v) for n, v in request.query.items() if n not in ("page_token", "offset", "fields")),
         )
-        key = (resource, given)
-        if key not in self._totals:
-            if len(self._totals) > 1000:
-                self._totals.clear()
-            self._totals[key] = sum(all(keep(row) for keep in keeps) for row in self.tables[resource].values())
-        return self._totals[key]
+        if key not in self.books.totals:
+            if len(self.books.totals) > 1000:
+                self.books.totals.clear()
+            table = self.tables[resource]
+            rows = (dict.__getitem__(table, str(id_)) for id_ in candidates)
+            self.books.totals[key] = sum(all(keep(row) for keep in keeps) for row in rows)
+        return self.books.totals[key]
 
     # Rows as JSON --------------------------------------------------------------------------------------------------
 
     def _shown(self, resource: str, row: Row, selection: Selection) -> bytes:
         """A row with the chosen fields; kept until the row, or a name that it may show, changes."""
         kept = self._rendered.setdefault((resource, selection), {})
-        stamp = f"{row['etag']} {self._names_changed}"
+        stamp = f"{row['etag']} {self.books.names_changed}"
         known = kept.get(row["id"])
         if known is not None and known[0] == stamp:
             return known[1]
@@ -460,9 +432,7 @@ class ClioSandbox(Sandbox):
     def _plain(self, resource: str, row: Row, name: str) -> Any:
         if resource == "contacts":
             if name == "is_client":
-                if self._clients is None:
-                    self._clients = {matter["client"] for matter in self.tables["matters"].values()}
-                return row["id"] in self._clients
+                return row["id"] in self.books.clients()
             if name in ("primary_email_address", "primary_phone_number"):
                 which, text = ("email_addresses", "address") if "email" in name else ("phone_numbers", "number")
                 return next((entry[text] for entry in row[which] if entry["primary"]), None)
@@ -496,295 +466,11 @@ class ClioSandbox(Sandbox):
                     "custom_field": {"id": id_, "etag": quoted(f"custom_field {id_}")},
                 }
 
-    # Writing -------------------------------------------------------------------------------------------------------
-
-    def _make(self, resource: str, data: Row) -> Row:
-        now = firm.instant(self.clock())
-        blank: Mapping[str, Row] = {
-            "contacts": {
-                **dict.fromkeys((*CONTACT_TEXTS, "name", "date_of_birth", "company")),
-                "type": None,
-                "email_addresses": [],
-                "phone_numbers": [],
-                "web_sites": [],
-                "addresses": [],
-                "custom_values": {},
-            },
-            "matters": {
-                **dict.fromkeys(
-                    (*MATTER_TEXTS, *MATTER_DATES, "description", "client", "practice_area", "matter_stage")
-                ),
-                "status": None,
-                "billable": True,
-                "billing_method": "hourly",
-                "responsible_attorney": None,
-                "originating_attorney": None,
-                "custom_number": None,
-                "custom_values": {},
-            },
-            "activities": {
-                **dict.fromkeys(("date", "matter", "note", "reference", "activity_description", "bill", "price")),
-                "type": None,
-                "user": firm.USERS[0][0],
-                "quantity": 0,
-                "non_billable": False,
-                "no_charge": False,
-                "flat_rate": False,
-                "billed": False,
-                "on_bill": False,
-                "quantity_redacted": False,
-            },
-        }
-        row = {"id": 0, **blank[resource], "created_at": now, "updated_at": now, "revision": 0}
-        self._apply(resource, row, data, new=True)
-        row["id"] = self.next_id(resource, FIRST_IDS[resource])
-        if resource == "matters":
-            self._number(row, data)
-        return self._put(resource, row)
-
-    def _change(self, resource: str, row: Row, data: Row) -> Row:
-        if resource == "activities" and row["billed"]:
-            raise Problem(422, "ValidationError", "A billed activity cannot be changed")
-        changed = orjson.loads(orjson.dumps(row))
-        self._apply(resource, changed, data, new=False)
-        if resource == "matters" and self.manual_numbering and data.get("display_number"):
-            changed["display_number"] = trimmed(data["display_number"])
-        if changed == row:
-            return row
-        changed["updated_at"] = firm.instant(self.clock())
-        return self._put(resource, changed)
-
-    def _put(self, resource: str, row: Row) -> Row:
-        """Store a row under a new etag."""
-        row["revision"] += 1
-        row["etag"] = quoted(f"{resource} {row['id']} {row['revision']}")
-        for name in LABELS if resource == "contacts" else ():
-            for entry in row[name]:
-                entry["etag"] = row["etag"]
-        table = self.tables[resource]
-        before = dict.get(table, str(row["id"]))
-        if before is None:
-            order = self._order(resource)
-            if order and order[-1] > row["id"]:
-                bisect.insort(order, row["id"])
-            else:
-                order.append(row["id"])
-            if resource == "matters":
-                self._clients = None
-                self._names_changed += 1
-        elif any(before.get(name) != row.get(name) for name in ("name", "display_number", "client", "state", "number")):
-            self._clients = None
-            self._names_changed += 1
-        table[str(row["id"])] = row
-        self._totals.clear()
-        return row
-
-    def _apply(self, resource: str, row: Row, data: Row, *, new: bool) -> None:
-        {"contacts": self._apply_contact, "matters": self._apply_matter, "activities": self._apply_activity}[resource](
-            row, data, new
-        )
-
-    def _apply_contact(self, row: Row, data: Row, new: bool) -> None:
-        if new or "type" in data:
-            if data.get("type") not in ("Person", "Company"):
-                raise Problem(422, "ValidationError", "Type is not included in the list")
-            row["type"] = data["type"]
-        for name in CONTACT_TEXTS:
-            if name in data:
-                row[name] = trimmed(data[name])
-        if "date_of_birth" in data:
-            row["date_of_birth"] = a_date(data["date_of_birth"], "Date of birth")
-        self._apply_name(row, data)
-        if "company" in data:
-            row["company"] = self._company(data["company"])
-        for name in LABELS:
-            if name in data:
-                row[name] = self._entries(name, row[name], data[name] or ())
-        self._apply_custom_values("Contact", row, data.get("custom_field_values") or ())
-
-    def _apply_name(self, row: Row, data: Row) -> None:
-        """A person's name is made of the parts; given only a name, Clio guesses the parts."""
-        given = trimmed(data.get("name"))
-        if row["type"] == "Company":
-            row["name"] = given if "name" in data else row["name"]
-            if not row["name"]:
-                raise Problem(422, "ValidationError", "Name can't be blank")
-        else:
-            if given and not {"first_name", "last_name"} & data.keys():
-                *first, last = given.split()
-                row["first_name"], row["last_name"] = " ".join(first) or None, last
-            row["name"] = " ".join(part for part in (row["first_name"], row["last_name"]) if part)
-            if not row["name"]:
-                raise Problem(422, "ValidationError", "At least one of first name or last name must be provided")
-        if len(row["name"]) > 255:
-            raise Problem(422, "ValidationError", f"Name '{row['name']}' is too long (maximum is 255 characters)")
-
-    def _company(self, given: Any) -> int | None:
-        if given is None:
-            return None
-        row = dict.get(self.tables["contacts"], str(given.get("id")))
-        if row is None or row["type"] != "Company":
-            raise Problem(422, "ValidationError", "Company must be an existing company")
-        return int(row["id"])
-
-    def _entries(self, name: str, held: Sequence[Row], given: Sequence[Row]) -> list[Row]:
-        entries = [dict(entry) for entry in held]
-        flag = FLAGS.get(name)
-        primary: int | None = None
-        for change in given:
-            if (id_ := change.get("id")) is None:
-                entry: Row = {"id": self.next_id("nested", FIRST_IDS["nested"]), "name": "Other", "primary": False}
-                entry |= dict.fromkeys(ENTRY_TEXTS[name])
-                entries.append(entry)
-            else:
-                found = next((e for e in entries if e["id"] == id_), None)
-                if found is None:
-                    raise Problem(422, "ValidationError", f"There is no entry {id_} in {name}")
-                if change.get("_destroy"):
-                    entries.remove(found)
-                    continue
-                entry = found
-            if "name" in change:
-                if change["name"] not in LABELS[name]:
-                    raise Problem(422, "ValidationError", f"{spoken(name)} name is not included in the list")
-                entry["name"] = change["name"]
-            entry |= {text: trimmed(change[text]) for text in ENTRY_TEXTS[name] if text in change}
-            self._check_entry(name, entry)
-            if flag and change.get(flag):
-                primary = entry["id"]
-        if primary is None:
-            primary = next((e["id"] for e in entries if e["primary"]), entries[0]["id"] if entries else None)
-        for entry in entries:
-            entry["primary"] = entry["id"] == primary
-            if name == "web_sites":
-                entry["default_web_site"] = entry["primary"]
-        return entries
-
-    def _check_entry(self, name: str, entry: Row) -> None:
-        if name == "email_addresses" and not EMAIL.fullmatch(entry["address"] or ""):
-            raise Problem(422, "ValidationError", f"Email addresses address '{entry['address']}' is invalid")
-        if name == "phone_numbers" and not entry["number"]:
-            raise Problem(422, "ValidationError", "Phone numbers number can't be blank")
-        if name == "web_sites" and not entry["address"]:
-            raise Problem(422, "ValidationError", "Web sites address can't be blank")
-
-    def _apply_custom_values(self, parent: str, row: Row, given: Sequence[Row]) -> None:
-        fields = {str(f[0]): f for f in firm.CUSTOM_FIELDS if f[1] == parent}
-        held = {f"{fields[id_][2]}-{row['id']}{id_}": id_ for id_ in row["custom_values"]}
-        for change in given:
-            if change.get("id") is not None:
-                field_id = held.get(change["id"])
-            else:
-                field_id = str((change.get("custom_field") or {}).get("id"))
-            if field_id not in fields:
-                raise Problem(422, "ValidationError", "Custom field values custom field must exist")
-            value = None if change.get("_destroy") else trimmed(change.get("value"))
-            if value is None:
-                row["custom_values"].pop(field_id, None)
-                continue
-            if fields[field_id][2] == "numeric" and not re.fullmatch(r"-?\d+(\.\d+)?", value):
-                raise Problem(422, "ValidationError", "Custom field values value is not a number")
-            row["custom_values"][field_id] = value
-
-    def _apply_matter(self, row: Row, data: Row, new: bool) -> None:
-        if new or "client" in data:
-            given = str((data.get("client") or {}).get("id"))
-            if given not in self.tables["contacts"]:
-                raise Problem(422, "ValidationError", "Client must exist")
-            row["client"] = int(given)
-        if new or "description" in data:
-            row["description"] = trimmed(data.get("description"))
-            if not row["description"]:
-                raise Problem(422, "ValidationError", "Description can't be blank")
-        for name in MATTER_TEXTS:
-            if name in data:
-                row[name] = trimmed(data[name])
-        for name in MATTER_DATES:
-            if name in data:
-                row[name] = a_date(data[name], spoken(name))
-        for name, table in (("practice_area", "practice_areas"), ("matter_stage", "matter_stages")):
-            if name in data:
-                row[name] = self._choice(table, data[name], spoken(name))
-        for name in ("responsible_attorney", "originating_attorney"):
-            if name in data:
-                row[name] = self._choice("users", data[name], spoken(name))
-        if "billable" in data:
-            row["billable"] = bool(data["billable"])
-        if new or "status" in data:
-            status = data.get("status") or "open"
-            if status not in ("open", "pending", "closed"):
-                raise Problem(422, "ValidationError", "Status is not included in the list")
-            row["status"] = status.capitalize()
-            today = self.clock().date().isoformat()
-            row[f"{'close' if status == 'closed' else status}_date"] = (
-                row[f"{'close' if status == 'closed' else status}_date"] or today
-            )
-        self._apply_custom_values("Matter", row, data.get("custom_field_values") or ())
-
-    def _number(self, row: Row, data: Row) -> None:
-        """Clio numbers matters itself, in its own form, unless the firm numbers by hand."""
-        row["number"] = self.next_id("matter numbers")
-        client = self._contact(row["client"])
-        row["display_number"] = f"{row['number']:05d}-{client.get('last_name') or client['name']}"
-        if self.manual_numbering and data.get("display_number"):
-            row["display_number"] = trimmed(data["display_number"])
-
-    def _apply_activity(self, row: Row, data: Row, new: bool) -> None:
-        if new or "type" in data:
-            if data.get("type") != "TimeEntry":
-                raise Problem(422, "ValidationError", "Type is not included in the list")
-            row["type"] = "TimeEntry"
-        if new or "date" in data:
-            row["date"] = a_date(data.get("date"), "Date")
-            if row["date"] is None:
-                raise Problem(422, "ValidationError", "Date can't be blank")
-        if "matter" in data:
-            row["matter"] = self._choice("matters", data["matter"], "Matter")
-        if "user" in data:
-            row["user"] = self._choice("users", data["user"], "User")
-        if "activity_description" in data:
-            row["activity_description"] = self._choice(
-                "activity_descriptions", data["activity_description"], "Activity description"
-            )
-        for name in ("note", "reference"):
-            if name in data:
-                row[name] = trimmed(data[name])
-        for name in ("non_billable", "no_charge"):
-            if name in data:
-                row[name] = bool(data[name])
-        for name in ("quantity", "price"):
-            if name in data:
-                if not isinstance(data[name], int | float) or isinstance(data[name], bool) or data[name] < 0:
-                    raise Problem(422, "ValidationError", f"{spoken(name)} must be a number of at least 0")
-                row[name] = data[name]
-        if row["price"] is None:
-            row["price"] = next((user[3] for user in firm.USERS if user[0] == row["user"]), 0.0)
-
-    def _choice(self, table: str, given: Any, label: str) -> int | None:
-        id_ = given.get("id") if isinstance(given, dict) else given
-        if id_ is None:
-            return None
-        if str(id_) not in self.tables[table]:
-            raise Problem(422, "ValidationError", f"{label} must exist")
-        return int(id_)
-
-    def _contact(self, id_: int) -> Row:
-        row: Row = dict.get(self.tables["contacts"], str(id_)) or {}
-        return row
-
-    def _remove_contact(self, row: Row) -> None:
-        if any(matter["client"] == row["id"] for matter in self.tables["matters"].values()):
-            raise Problem(422, "ValidationError", "A contact with matters cannot be deleted")
-        del self.tables["contacts"][str(row["id"])]
-        self._order("contacts").remove(row["id"])
-        self._totals.clear()
-        self._names_changed += 1
-
     # What the firm's people do -------------------------------------------------------------------------------------
 
     def edit_contact(self, id: str, changes: Row) -> Row:
         """`changes` as in a PATCH; `email` and `phone` are shorthand for changing the primary one."""
-        row = self._row("contacts", str(id))
+        row = self.books.row("contacts", str(id))
         changes = dict(changes)
         for short, name, text, flag in (
             ("email", "email_addresses", "address", "default_email"),
@@ -813,18 +499,18 @@ class ClioSandbox(Sandbox):
     def edit_delete_contact(self, id: str) -> None:
         with self.lock:
             try:
-                self._remove_contact(self._row("contacts", str(id)))
+                self.books.remove_contact(self.books.row("contacts", str(id)))
             except Problem as problem:
                 raise ValueError(str(problem)) from problem
 
     def edit_matter(self, id: str, changes: Row) -> Row:
-        return self._edited("matters", self._row("matters", str(id)), changes)
+        return self._edited("matters", self.books.row("matters", str(id)), changes)
 
     def edit_new_matter(self, fields: Row) -> Row:
         return self._edited("matters", None, fields)
 
     def edit_time_entry(self, id: str, changes: Row) -> Row:
-        return self._edited("activities", self._row("activities", str(id)), changes)
+        return self._edited("activities", self.books.row("activities", str(id)), changes)
 
     def edit_new_time_entry(self, fields: Row) -> Row:
         return self._edited("activities", None, {"type": "TimeEntry", **fields})
@@ -832,15 +518,15 @@ class ClioSandbox(Sandbox):
     def edit_issue_bill(self, matter_id: str, total: float | str) -> Row:
         """A new bill over one matter, awaiting payment, due in 30 days."""
         with self.lock:
-            matter = self._row("matters", str(matter_id))
+            matter = self.books.row("matters", str(matter_id))
             now = self.clock()
-            return self._put_bill(matter, now, "awaiting_payment", round(float(total) * 100), firm.instant(now))
+            return self.books.put_bill(matter, now, "awaiting_payment", round(float(total) * 100), firm.instant(now))
 
     def edit_void_bill(self, bill_id: str) -> Row:
-        return self._bill_state(bill_id, "void")
+        return self.books.set_bill_state(bill_id, "void")
 
     def edit_pay_bill(self, bill_id: str) -> Row:
-        return self._bill_state(bill_id, "paid")
+        return self.books.set_bill_state(bill_id, "paid")
 
     def edit_revoke_access(self) -> None:
         """The firm takes the app's authorization back: no token works any more."""
@@ -856,122 +542,12 @@ class ClioSandbox(Sandbox):
     def _edited(self, resource: str, row: Row | None, changes: Row) -> Row:
         with self.lock:
             try:
-                edited = self._make(resource, changes) if row is None else self._change(resource, row, changes)
+                books = self.books
+                row = books.make(resource, changes) if row is None else books.change(resource, row, changes)
             except Problem as problem:
                 raise ValueError(str(problem)) from problem
-            copied: Row = orjson.loads(orjson.dumps(edited))
+            copied: Row = orjson.loads(orjson.dumps(row))
             return copied
-
-    # Bills and the made-up firm ------------------------------------------------------------------------------------
-
-    def _bill_state(self, bill_id: str, state: str) -> Row:
-        with self.lock:
-            row: Row = orjson.loads(orjson.dumps(self._row("bills", str(bill_id))))
-            now = self.clock()
-            row |= {"state": state, "balance": 0.0, "due": 0.0, "updated_at": firm.instant(now)}
-            if state == "paid":
-                row |= {"paid": row["total"], "paid_at": firm.instant(now)}
-            row["available_state_transitions"] = []
-            return self._put("bills", row)
-
-    def _put_bill(self, matter: Row, issued: datetime, state: str, cents: int, updated_at: str) -> Row:
-        number = self.next_id("bill numbers")
-        total = cents / 100
-        open_ = total if state in ("awaiting_payment", "awaiting_approval", "draft") else 0.0
-        out = state not in ("draft", "awaiting_approval")
-        row: Row = {
-            "id": self.next_id("bills", FIRST_IDS["bills"]),
-            "revision": 0,
-            "number": str(number),
-            "type": "MatterBill",
-            "kind": "revenue_kind",
-            "state": state,
-            "subject": None,
-            "memo": None,
-            "purchase_order": None,
-            "issued_at": issued.date().isoformat() if out else None,
-            "due_at": (issued.date() + timedelta(days=30)).isoformat() if out else None,
-            "paid_at": updated_at if state == "paid" else None,
-            "start_at": (issued.date() - timedelta(days=30)).isoformat(),
-            "end_at": issued.date().isoformat(),
-            "sub_total": total,
-            "total_tax": 0.0,
-            "tax_sum": 0.0,
-            "total": total,
-            "paid": total if state == "paid" else 0.0,
-            "pending": 0.0,
-            "due": open_,
-            "balance": open_,
-            "tax_rate": 0.0,
-            "secondary_tax_rate": 0.0,
-            "can_update": state == "draft",
-            "available_state_transitions": ["paid", "void"] if state == "awaiting_payment" else [],
-            "shared": False,
-            "created_at": firm.instant(issued),
-            "updated_at": updated_at,
-            "client": matter["client"],
-            "matter_ids": [matter["id"]],
-            "user": matter["responsible_attorney"] or firm.USERS[0][0],
-            "currency": 1,
-        }
-        return self._put("bills", row)
-
-    def _seed(self, seed: int, size: int, matters: int, bills: int, activities: int) -> None:
-        self.tables["tokens"][self.access_token] = {"ends_at": 32_503_680_000}
-        at = firm.instant(firm.OPENED)
-        fixed = {"created_at": at, "updated_at": at}
-        for id_, first, last, rate, kind in firm.USERS:
-            self.tables["users"][str(id_)] = {
-                "id": id_,
-                "etag": quoted(f"user {id_}"),
-                "name": f"{first} {last}",
-                "first_name": first,
-                "last_name": last,
-                "email": f"{first}.{last}@firm.example.com".lower(),
-                "enabled": True,
-                "account_owner": id_ == firm.USERS[0][0],
-                "rate": rate,
-                "roles": [],
-                "subscription_type": kind,
-                "time_zone": "America/Los_Angeles",
-                "account": 9001,
-                **fixed,
-            }
-        listed: tuple[tuple[str, list[tuple[int, Row]]], ...] = (
-            ("accounts", [(9001, {"name": "Whitfield & Castell LLP", "state": "active"})]),
-            ("currencies", [(1, {"code": "USD", "sign": "$"})]),
-            (
-                "practice_areas",
-                [(id_, {"name": name, "category": kind, "code": None}) for id_, name, kind in firm.AREAS],
-            ),
-            ("matter_stages", [(id_, {"name": name, "order": n}) for n, (id_, name) in enumerate(firm.STAGES)]),
-            ("activity_descriptions", [(id_, {"name": name, "type": "User"}) for id_, name in firm.DESCRIPTIONS]),
-        )
-        for table, rows in listed:
-            for id_, named in rows:
-                self.tables[table][str(id_)] = {"id": id_, "etag": quoted(f"{table} {id_}"), **named, **fixed}
-        first_contact, first_matter = FIRST_IDS["contacts"], FIRST_IDS["matters"]
-        for row in firm.contacts(seed, size):
-            row |= {name: self._entries(name, (), row[name]) for name in LABELS}
-            row |= {"id": self.next_id("contacts", first_contact), "revision": 0}
-            row["company"] = None if row["company"] is None else first_contact + row["company"]
-            name = {"name": row["name"]} if row["type"] == "Company" else {"last_name": row["last_name"]}
-            self._apply_name(row, name)
-            self._put("contacts", row)
-        for row in firm.matters(seed, matters, size):
-            row |= {"id": self.next_id("matters", first_matter), "revision": 0, "custom_number": None}
-            row["client"] += first_contact
-            self._number(row, {})
-            self._put("matters", row)
-        for bill in firm.bills(seed, bills, matters):
-            matter = self._row("matters", str(first_matter + bill["matter"]))
-            self._put_bill(matter, bill["issued"], bill["state"], bill["cents"], firm.instant(bill["issued"]))
-        for row in firm.time_entries(seed, activities, matters):
-            row |= {"reference": None, "no_charge": False, "flat_rate": False, "billed": False, "on_bill": False}
-            row |= {"type": "TimeEntry", "bill": None, "quantity_redacted": False, "revision": 0}
-            row["id"] = self.next_id("activities", FIRST_IDS["activities"])
-            row["matter"] += first_matter
-            self._put("activities", row)
 
 
 # Plain functions -------------------------------------------------------------------------------------------------
@@ -1030,35 +606,6 @@ def body_data(request: Request) -> Row:
     if not isinstance(data, dict):
         raise Problem(400, "ArgumentError", "data is missing")
     return data
-
-
-def trimmed(value: Any) -> str | None:
-    """Text without outer white space; an empty one is null."""
-    return None if value is None else str(value).strip() or None
-
-
-def spoken(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def a_date(value: Any, label: str) -> str | None:
-    if value in (None, ""):
-        return None
-    try:
-        return date.fromisoformat(str(value)).isoformat()
-    except ValueError:
-        raise Problem(422, "ValidationError", f"{label} is not a date") from None
-
-
-def parsed(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return at
-
-
-def quoted(text: str) -> str:
-    return f'"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"'
 
 
 def whole(request: Request, name: str, default: int) -> int:

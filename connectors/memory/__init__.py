@@ -19,11 +19,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 import orjson
 
 from connectors.contract import (
     JSON,
+    Access,
     Account,
     Change,
     Checked,
@@ -70,7 +72,7 @@ SPEC = Spec(
         Setting("file", "A file that holds the records; it is made when missing.", required=False),
         Setting("vendor", "Name of a MemoryVendor in this process.", required=False),
     ),
-    resources=(Resource("contacts"), Resource("companies"), Resource("matters")),
+    resources=tuple(Resource(name) for name in ("people", "companies", "matters", "invoices", "opportunities")),
     facts=Facts(
         write_guard="version",
         repeat_guard="own-id",
@@ -131,13 +133,13 @@ class MemoryVendor:
     renditions  per top-level field, what it makes of a string that comes through the API: "upper" changes case,
                 "cut" keeps the first three characters. What its own people enter stays as it is
     file        keep the contents there instead of in memory; several processes may share it
-    name        makes it reachable by the setting `vendor` in this process
+    name        makes it reachable by the setting `vendor` in this process, as long as somebody holds it
 
     Public record of what happened: `writes` (API writes that took effect, as "created contacts/1"), `reads` (calls
     that read). Both count this object's own calls only.
     """
 
-    named: ClassVar[dict[str, MemoryVendor]] = {}
+    named: ClassVar[WeakValueDictionary[str, MemoryVendor]] = WeakValueDictionary()
 
     def __init__(
         self,
@@ -364,6 +366,10 @@ class _Base:
     spec: ClassVar[Spec] = SPEC
     vendor: MemoryVendor
 
+    @staticmethod
+    def access(settings: Mapping[str, str]) -> Access:
+        return Access(base_url="", scheme="none")
+
     def check(self) -> Checked:
         return Checked(self.vendor.account)
 
@@ -424,19 +430,20 @@ class _CanBatch(_Base):
 
 
 class Memory(_CanFetch, _CanList, _CanCreate, _CanUpdate, _CanDelete, _CanFind, _CanBatch):
-    """The connector by settings: `file`, or `vendor` (the name of a MemoryVendor with every capability)."""
+    """The connector by settings: `file`, or `vendor` (the name of a MemoryVendor that lives in this process)."""
 
-    def __init__(self, http: VendorHTTP | None, settings: Mapping[str, str]) -> None:
+    def __new__(cls, http: VendorHTTP | None, settings: Mapping[str, str]) -> Any:
+        # A named vendor may lack capabilities, which is a matter of the object's class: so it gives the object.
         if name := settings.get("vendor"):
             if name not in MemoryVendor.named:
                 raise Misconfigured(f"There is no vendor named {name!r} in this process.", remedy="Use a file.")
-            self.vendor = MemoryVendor.named[name]
-            # On this object alone: a vendor's own resources and facts replace the class's.
-            self.__dict__["spec"] = self.vendor.spec
-        elif file := settings.get("file"):
-            self.vendor = MemoryVendor(file=Path(file))
-        else:
+            return MemoryVendor.named[name].connector()
+        return super().__new__(cls)
+
+    def __init__(self, http: VendorHTTP | None, settings: Mapping[str, str]) -> None:
+        if not settings.get("file"):
             raise Misconfigured("The memory connector needs a file.", remedy="Set `file` to a path.")
+        self.vendor = MemoryVendor(file=Path(settings["file"]))
 
 
 MIXINS: Mapping[Capability, type[_Base]] = {

@@ -6,16 +6,19 @@ and error codes. Pacing, retries and tokens are the shared client's work, and wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 import orjson
 
 from connectors.contract import (
     JSON,
+    Access,
     Account,
     Change,
     Checked,
@@ -40,12 +43,15 @@ from connectors.errors import (
     SyncError,
     UnknownOutcome,
 )
-from connectors.salesforce.answers import ADDRESS_REMEDY, DELETED, answer, entries, failure
+from connectors.salesforce.answers import ADDRESS_REMEDY, DELETED, answer, entries, failure, rows
 from connectors.salesforce.fields import FIELDS, findings, unseen
 
 if TYPE_CHECKING:
     from connectors.http import Reply, VendorHTTP
 
+API_VERSION = "64.0"
+LOGIN_URL = "https://login.salesforce.com"
+LOGIN_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
 PAGE_MAX = 2000
 COLLECTION_MAX = 200
 ID_CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
@@ -54,8 +60,9 @@ ID_CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 # after its SystemModstamp was taken; the vendor cuts a request off at ten minutes.
 OVERLAP = timedelta(minutes=10)
 
-# The name under which our writes show in change events.
-HEADERS = {"Sforce-Call-Options": "client=syncd"}
+# The name under which our writes show in change events. The vendor's own collection of requests sends a content type
+# with requests that have no body, too.
+HEADERS = {"Sforce-Call-Options": "client=syncd", "Content-Type": "application/json"}
 
 SPEC = Spec(
     name="salesforce",
@@ -69,13 +76,13 @@ SPEC = Spec(
             "login_url",
             "where tokens come from; https://test.salesforce.com for a sandbox org",
             required=False,
-            default="https://login.salesforce.com",
+            default=LOGIN_URL,
         ),
         Setting("client_id", "the consumer key of the external client app"),
         Setting("client_secret", "the app's consumer secret", secret=True),
         Setting("refresh_token", "from the app's authorization", secret=True),
         Setting("access_token", "optional: a token to start with", required=False, secret=True),
-        Setting("api_version", "the version of the REST API", required=False, default="64.0"),
+        Setting("api_version", "the version of the REST API", required=False, default=API_VERSION),
         Setting(
             "external_id_field",
             "a Text field on every object (External ID, Unique), which holds our key of a create",
@@ -97,28 +104,30 @@ SPEC = Spec(
 )
 
 
-def base_url(settings: Mapping[str, str]) -> str:
-    """The org's address. No part of it can be derived: it is the token reply's instance_url."""
-    return settings["base_url"].rstrip("/")
-
-
-def token_url(settings: Mapping[str, str]) -> str:
-    """Where a refresh token is exchanged."""
-    login = settings.get("login_url") or "https://login.salesforce.com"
-    return login.rstrip("/") + "/services/oauth2/token"
-
-
 class Salesforce:
-    """One org. `http` is rooted at `base_url(settings)`."""
+    """One org. `http` is rooted at `access(settings).base_url`."""
 
     spec: ClassVar[Spec] = SPEC
 
     def __init__(self, http: VendorHTTP, settings: Mapping[str, str]) -> None:
         self.http = http
-        self.root = f"/services/data/v{settings.get('api_version') or '64.0'}"
+        self.root = f"/services/data/v{settings.get('api_version') or API_VERSION}"
         self.external_id = settings.get("external_id_field") or "syncd_id__c"
         self.extra = tuple(name.strip() for name in (settings.get("fields") or "").split(",") if name.strip())
         self._described: dict[str, JSON] = {}
+
+    @staticmethod
+    def access(settings: Mapping[str, str]) -> Access:
+        """The org's address cannot be derived: it is the token reply's instance_url."""
+        base, login = (settings.get(name, "").rstrip("/") for name in ("base_url", "login_url"))
+        parts = urlsplit(base)
+        host = (parts.hostname or "").lower()
+        # The address bar of the web client shows the first of these; no API answers there, or not for this org alone.
+        if not host or parts.path or host.endswith(".lightning.force.com") or host in LOGIN_HOSTS:
+            raise Misconfigured("base_url is not the address of an org's API.", remedy=ADDRESS_REMEDY)
+        if not re.fullmatch(r"\d{2,3}\.0", settings.get("api_version") or API_VERSION):
+            raise Misconfigured("api_version is no version of Salesforce's API.", remedy="Set api_version to 64.0.")
+        return Access(base, "oauth", token_url=f"{login or LOGIN_URL}/services/oauth2/token")
 
     def check(self) -> Checked:
         """Names the org, then reads every object's description: what is visible, and what may be written."""
@@ -140,7 +149,9 @@ class Salesforce:
         described = {name: self._describe(name) for name in FIELDS}
         found = [f for name, seen in described.items() for f in findings(name, seen, self.external_id)]
         found += unseen(self.extra, described)
-        return Checked(Account(id18(user["organization_id"]), str(user.get("preferred_username") or "")), tuple(found))
+        return Checked(
+            Account(id18(str(user["organization_id"])), str(user.get("preferred_username") or "")), tuple(found)
+        )
 
     def pull(self, resource: str, since: Cursor | None) -> Iterator[Page]:
         """Everything changed since the cursor, deleted and archived rows too, ordered by SystemModstamp and Id.
@@ -155,18 +166,15 @@ class Salesforce:
                 f"SELECT {columns} FROM {resource}{place.condition()} "  # noqa: S608 - names from describe, values quoted
                 f"ORDER BY SystemModstamp ASC, Id ASC LIMIT {PAGE_MAX}"
             )
-            body = answer(reply, resource, dict)
+            raws, done = rows(reply, resource)
             began = place.began or instant(server_time(reply))
-            records = tuple(record(raw) for raw in body["records"])
-            if records:
-                last = body["records"][-1]
-                if (instant(last["SystemModstamp"]), last["Id"]) == (place.stamp, place.id):
+            records = tuple(record(raw) for raw in raws)
+            if raws:
+                before, place = place, Place(instant(raws[-1]["SystemModstamp"]), raws[-1]["Id"], began)
+                if (before.stamp, before.id) == (place.stamp, place.id):
                     raise ShapeChanged(f"Salesforce lists the same {resource} row again and again.")
-                place = Place(instant(last["SystemModstamp"]), last["Id"], began)
-            elif not body["done"]:
-                raise ShapeChanged(f"Salesforce sent an empty page of {resource} and says that more follow.")
             # A page may be shorter than asked for when rows are wide; only `done` tells.
-            if body["done"] and len(records) < PAGE_MAX:
+            if done and len(records) < PAGE_MAX:
                 yield Page(records, resume=place.ended(began).cursor())
                 return
             yield Page(records, resume=place.cursor())
@@ -176,10 +184,10 @@ class Salesforce:
         query = "SELECT Id FROM {:literal} WHERE IsDeleted = false AND Id > {} ORDER BY Id ASC LIMIT {}"
         after = "000000000000000AAA"
         while True:
-            body = answer(self._query(quoted(query, resource, after, PAGE_MAX)), resource, dict)
-            found = tuple(id18(raw["Id"]) for raw in body["records"])
+            raws, done = rows(self._query(quoted(query, resource, after, PAGE_MAX)), resource)
+            found = tuple(id18(str(raw["Id"])) for raw in raws)
             yield found
-            if not found or (body["done"] and len(found) < PAGE_MAX):
+            if done and len(found) < PAGE_MAX:
                 return
             after = found[-1]
 
@@ -205,7 +213,7 @@ class Salesforce:
         columns = ",".join(self._columns(resource))
         where = quoted("{:literal} = {}", self.external_id, create.key)
         reply = self._query(f"SELECT {columns} FROM {resource} WHERE {where} AND IsDeleted = false")  # noqa: S608
-        return tuple(record(raw) for raw in answer(reply, resource, dict)["records"])
+        return tuple(record(raw) for raw in rows(reply, resource)[0])
 
     def create(self, resource: str, create: Create) -> Record:
         return one(self.send(resource, (create,)))
@@ -262,9 +270,7 @@ class Salesforce:
     def _delete(self, resource: str, deletes: Sequence[Any]) -> Sequence[Record | SyncError]:
         ids = [id18(d.current.id) for d in deletes]
         params = {"ids": ",".join(ids), "allOrNone": "false"}
-        # Without a body, and yet with this header: the vendor's own collection of requests sends it.
-        headers = {**HEADERS, "Content-Type": "application/json"}
-        reply = self.http.delete(f"{self.root}/composite/sobjects", params=params, headers=headers)
+        reply = self.http.delete(f"{self.root}/composite/sobjects", params=params, headers=HEADERS)
         outcomes: list[Record | SyncError] = []
         for id_, entry in zip(ids, entries(reply, resource, len(ids)), strict=True):
             error = None if entry["success"] else entry["errors"][0]
@@ -281,14 +287,13 @@ class Salesforce:
             return [unread] * len(ids)
 
     def _query(self, query: str) -> Reply:
-        headers = {**HEADERS, "Content-Type": "application/json", "Sforce-Query-Options": f"batchSize={PAGE_MAX}"}
+        headers = {**HEADERS, "Sforce-Query-Options": f"batchSize={PAGE_MAX}"}
         return self.http.get(f"{self.root}/queryAll", params={"q": query}, headers=headers)
 
     def _describe(self, resource: str) -> JSON:
         """The object as this user sees it; {} when not at all. Read once per connector object."""
         if resource not in self._described:
-            headers = {**HEADERS, "Content-Type": "application/json"}
-            reply = self.http.get(f"{self.root}/sobjects/{resource}/describe", headers=headers)
+            reply = self.http.get(f"{self.root}/sobjects/{resource}/describe", headers=HEADERS)
             self._described[resource] = {} if reply.status == 404 else answer(reply, resource, dict)
         return self._described[resource]
 
@@ -319,7 +324,8 @@ class Place:
             return cls()
         try:
             place = cls(**orjson.loads(cursor))
-            instant(place.stamp)
+            for stamp in (place.stamp, place.began or place.stamp):
+                moment(stamp)
         except (ValueError, TypeError) as error:
             raise CursorExpired("The stored position is not one of Salesforce's.") from error
         return place
@@ -366,9 +372,11 @@ def id18(id_: str) -> str:
 
 def record(raw: JSON) -> Record:
     """A merged record's loser is a deleted one, too. SystemModstamp tells versions apart to the second, no finer."""
-    if not isinstance(raw, dict) or "Id" not in raw or "SystemModstamp" not in raw:
-        raise ShapeChanged("Salesforce sent a record without Id or SystemModstamp.")
-    version = Version(raw["SystemModstamp"])
+    try:
+        version = Version(raw["SystemModstamp"])
+        moment(version), id18(raw["Id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ShapeChanged("Salesforce sent a record without Id or SystemModstamp.") from error
     if raw.get("IsDeleted"):
         return Record(id18(raw["Id"]), version, body={}, deleted=True)
     return Record(id18(raw["Id"]), version, {name: value for name, value in raw.items() if name != "attributes"})

@@ -62,6 +62,17 @@ def answer(reply: Reply, about: str, kind: type[Any]) -> Any:
     return body
 
 
+def rows(reply: Reply, about: str) -> tuple[list[JSON], bool]:
+    """The records of a query's answer, and whether there are no more."""
+    body = answer(reply, about, dict)
+    found, done = body.get("records"), body.get("done")
+    if not isinstance(found, list) or not isinstance(done, bool):
+        raise ShapeChanged(f"Salesforce's answer to a query for {about} has no records.")
+    if not found and not done:
+        raise ShapeChanged(f"Salesforce sent an empty page of {about} and says that more follow.")
+    return found, done
+
+
 def entries(reply: Reply, resource: str, count: int) -> list[JSON]:
     """A collection's answer: one entry per row sent, in the same order."""
     if reply.status != 200:
@@ -152,12 +163,10 @@ def unknown_field(message: str, fields: tuple[str, ...], about: str) -> Misconfi
 
 def duplicates(error: JSON) -> list[str]:
     """Ids of the records that a duplicate rule found. Where they stand in a collection's answer is not documented."""
-    result = error.get("duplicateResult") or (error.get("extendedErrorDetails") or [{}])[0]
-    if not isinstance(result, dict):
-        return []
-    found = [
-        str((match.get("record") or {}).get("Id") or "")
-        for rule in result.get("matchResults") or ()
-        for match in rule.get("matchRecords") or ()
-    ]
+    found: list[str] = []
+    try:
+        for rule in error["duplicateResult"]["matchResults"]:
+            found += (str(match["record"]["Id"]) for match in rule["matchRecords"])
+    except (KeyError, TypeError):
+        pass  # said in another way, or not at all
     return [id_ for id_ in found if re.fullmatch(r"[A-Za-z0-9]{15,18}", id_)][:5]

@@ -150,6 +150,7 @@ OBJECTS = {
         + "CreatedDate datetime readonly\nLastModifiedDate datetime readonly\nSystemModstamp datetime readonly\n",
     ),
 }
+ALWAYS_FILLED = {"CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "Name", "SystemModstamp"}
 RECORDED = ("Account", "Contact", "Opportunity", "Task")  # objects whose rows have owners, deletes and changes
 
 SOAP_TYPES = {
@@ -244,7 +245,9 @@ class Field:
                 "name": self.name,
                 "nameField": self.name == "Name",
                 "namePointing": len(self.refers_to) > 1,
-                "nillable": not self.is_required and self.default is None and self.type not in {"id", "boolean"},
+                "nillable": not (
+                    self.is_required or self.default or self.type in {"id", "boolean"} or self.name in ALWAYS_FILLED
+                ),
                 "permissionable": not self.is_required and not self.is_readonly,
                 "picklistValues": [
                     {
@@ -304,6 +307,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     for sobject, (_, _, text) in OBJECTS.items()
 }
 SPELLINGS = {sobject: {name.lower(): name for name in fields} for sobject, fields in FIELDS.items()}
+PREFIX_OF = {sobject: prefix for sobject, (prefix, _, _) in OBJECTS.items()}
 PREFIXES = {prefix: sobject for sobject, (prefix, _, _) in OBJECTS.items()}
 
 
@@ -350,7 +354,17 @@ def describe(sobject: str, root: str, *, hidden: set[str], read_only: set[str]) 
         "recordTypeId": "012000000000000AAA",
         "urls": {"layout": f"{root}/sobjects/{sobject}/describe/layouts/012000000000000AAA"},
     }
-    return summary(sobject, root) | {
+    described = summary(sobject, root)
+    for name in ("approvalLayouts", "compactLayouts", "layouts", "listviews", "quickActions"):
+        middle = "describe/" if "ayouts" in name else ""
+        described["urls"][name] = f"{root}/sobjects/{sobject}/{middle}{name}"
+    for name, path in (
+        ("uiDetailTemplate", "{ID}"),
+        ("uiEditTemplate", "{ID}/e"),
+        ("uiNewRecord", f"{PREFIX_OF[sobject]}/e"),
+    ):
+        described["urls"][name] = f"https://sandbox.my.salesforce.com/{path}"
+    return described | {
         "actionOverrides": [],
         "childRelationships": [],
         "compactLayoutable": True,

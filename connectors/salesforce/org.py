@@ -66,6 +66,7 @@ class Org:
         self.refusals: dict[tuple[str, str], list[Problem]] = {}
         self.order: dict[str, list[tuple[str, str]]] = {sobject: [] for sobject in OBJECTS}
         self.keys: dict[str, dict[str, str]] = {sobject: {} for sobject in OBJECTS}
+        self.ids: dict[str, list[str]] = {sobject: [] for sobject in OBJECTS}
         self.number = 0
         for sobject in OBJECTS:
             for row in self.tables[sobject].values():
@@ -104,11 +105,17 @@ class Org:
             raise Problem(400, "INVALID_FIELD", message)
         return FIELDS[sobject][spelled]
 
-    def rows(self, sobject: str, after: str | None, *, with_deleted: bool) -> Iterator[Row]:
-        """Rows by (SystemModstamp, Id), from the first one that can match."""
-        order, table = self.order[sobject], self.tables[sobject]
-        for at in range(bisect.bisect_left(order, (after or "", "")), len(order)):
-            row = dict.__getitem__(table, order[at][1])
+    def rows(self, sobject: str, *, after: str = "", by_id: bool = False, with_deleted: bool) -> Iterator[Row]:
+        """Rows by (SystemModstamp, Id), or by Id alone, from `after` on."""
+        table = self.tables[sobject]
+        if by_id:
+            ids = self.ids[sobject]
+            found: Iterator[str] = itertools.islice(ids, bisect.bisect_left(ids, after), None)
+        else:
+            order = self.order[sobject]
+            found = (id for _, id in itertools.islice(order, bisect.bisect_left(order, (after, "")), None))
+        for id in found:
+            row = dict.__getitem__(table, id)
             if with_deleted or not row.get("IsDeleted"):
                 yield row
 
@@ -225,6 +232,7 @@ class Org:
 
     def _index(self, sobject: str, row: Row) -> None:
         bisect.insort(self.order[sobject], (row["SystemModstamp"], row["Id"]))
+        bisect.insort(self.ids[sobject], row["Id"])
         if (key := row.get("syncd_id__c")) and not row.get("IsDeleted"):
             self.keys[sobject][str(key).casefold()] = row["Id"]
         number = 0
@@ -235,6 +243,7 @@ class Org:
     def unindex(self, sobject: str, row: Row) -> None:
         order = self.order[sobject]
         del order[bisect.bisect_left(order, (row["SystemModstamp"], row["Id"]))]
+        del self.ids[sobject][bisect.bisect_left(self.ids[sobject], row["Id"])]
         if key := row.get("syncd_id__c"):
             self.keys[sobject].pop(str(key).casefold(), None)
 

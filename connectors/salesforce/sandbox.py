@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import operator
 import random
 import re
 from collections import OrderedDict
@@ -394,7 +395,9 @@ class SalesforceSandbox(Sandbox):
             sobject = self._queried(query.sobject)
         except SoqlError as error:
             raise Problem(400, error.code, error.message) from error
-        found = query.run(self.org.rows(sobject, query.after, with_deleted=with_deleted))
+        found = query.run(
+            self.org.rows(sobject, after=query.after, by_id=query.index == "id", with_deleted=with_deleted)
+        )
         if query.is_count:
             return _json(200, {"totalSize": len(found), "done": True, "records": []})
         size = self._batch(request)
@@ -437,7 +440,9 @@ class SalesforceSandbox(Sandbox):
             return self._resolve(sobject, tail)
         if not dot:
             field = self.org.field(spelled, head)
-            return Column(field.name, field.type, lambda row: read_field(field, row))
+            if field.type in {"boolean", "address"}:
+                return Column(field.name, field.type, lambda row: read_field(field, row))
+            return Column(field.name, field.type, operator.methodcaller("get", field.name))
         via = next((f for f in FIELDS[spelled].values() if (f.relationship or "").lower() == head.lower()), None)
         target = next((t for t in via.refers_to if t in OBJECTS), None) if via else None
         if via is None or target is None:
@@ -458,10 +463,10 @@ class SalesforceSandbox(Sandbox):
     def _selected(self, root: str, sobject: str, query: Query, row: Row) -> dict[str, Any]:
         out: dict[str, Any] = {"attributes": _attributes(root, sobject, row)}
         for column in query.columns:
-            *parents, name = column.name.split(".")
-            if not parents or column.parent is None:
-                out[name] = column.read(row)
+            if column.parent is None:
+                out[column.name] = column.read(row)
                 continue
+            *parents, name = column.name.split(".")
             held = column.parent(row)
             if held is None:
                 out[parents[0]] = None
@@ -507,7 +512,7 @@ class SalesforceSandbox(Sandbox):
             raise Problem(400, "INVALID_REPLICATION_DATE", f"startDate before {earliest} or not before endDate")
         rows = [
             row
-            for row in self.org.rows(sobject, start, with_deleted=True)
+            for row in self.org.rows(sobject, after=start, with_deleted=True)
             if row["SystemModstamp"] < end and bool(row.get("IsDeleted")) == (feed == "deleted")
         ]
         covered = min(end, stamp(now))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from connectors.salesforce import id18
 
@@ -68,8 +68,9 @@ class Query:
     """A parsed and checked query.
 
     columns   what SELECT names; empty for COUNT()
-    after     rows with an older SystemModstamp cannot match: lets the caller start in the middle of an index
-    by_stamp  ORDER BY SystemModstamp, Id, both ascending: rows of such an index need no sorting
+    index     "stamp" for ORDER BY SystemModstamp, Id (both ascending), "id" for ORDER BY Id: rows that come in that
+              order need no sorting; "" for any other order
+    after     rows whose SystemModstamp (whose id, for the index "id") is smaller cannot match
     """
 
     sobject: str
@@ -79,12 +80,12 @@ class Query:
     order: tuple[tuple[Column, bool, bool], ...]
     limit: int | None
     offset: int
-    after: str | None
-    by_stamp: bool
+    index: Literal["stamp", "id", ""]
+    after: str
 
     def run(self, rows: Iterable[Row]) -> list[Row]:
-        """The matching rows, ordered and cut. `rows` must already be in index order when `by_stamp` is true."""
-        if self.by_stamp or not self.order:
+        """The matching rows, ordered and cut. `rows` come in the order of the index."""
+        if self.index or not self.order:
             enough = None if self.limit is None else self.offset + self.limit
             found: list[Row] = []
             for row in rows:
@@ -121,7 +122,6 @@ class _Parser:
         self.tokens = self._scan(text)
         self.at = 0
         self.sobject = ""
-        self.after: str | None = None
 
     def _scan(self, text: str) -> list[tuple[str, str]]:
         tokens: list[tuple[str, str]] = []
@@ -188,19 +188,18 @@ class _Parser:
         self.need(word="FROM")
         self.sobject = self.name()
         columns = tuple(self.resolve(self.sobject, name) for name in names)
-        conjuncts: list[str] = []
+        conjuncts: list[tuple[str, str]] = []
         matches: Predicate = self.condition(conjuncts) if self.word("WHERE") else lambda row: True
         order = self.ordering() if self.word("ORDER", "BY") else ()
         limit = self.whole_number() if self.word("LIMIT") else None
         offset = self.whole_number() if self.word("OFFSET") else 0
         if self.peek()[0] != "end":
             self.unexpected()
-        by_stamp = [(c.name, down) for c, down, _ in order] in (
-            [("SystemModstamp", False), ("Id", False)],
-            [("SystemModstamp", False)],
-        )
-        after = max(conjuncts, default=None)
-        return Query(self.sobject, columns, is_count, matches, order, limit, offset, after, by_stamp)
+        sorting = tuple((column.name, is_descending) for column, is_descending, _ in order)
+        index: Literal["stamp", "id", ""] = INDEXES.get(sorting, "")
+        bounded = "Id" if index == "id" else "SystemModstamp"
+        after = max((value for name, value in conjuncts if name == bounded), default="")
+        return Query(self.sobject, columns, is_count, matches, order, limit, offset, index, after)
 
     def whole_number(self) -> int:
         kind, value = self.take()
@@ -221,12 +220,12 @@ class _Parser:
             if not self.sign(","):
                 return tuple(terms)
 
-    def condition(self, conjuncts: list[str] | None) -> Predicate:
+    def condition(self, conjuncts: list[tuple[str, str]]) -> Predicate:
         """One level of AND or of OR: SOQL refuses a mix without parentheses.
 
-        `conjuncts` collects lower bounds of SystemModstamp that every matching row must meet.
+        `conjuncts` collects lower bounds of SystemModstamp and Id that every matching row must meet.
         """
-        lower: list[str] = []
+        lower: list[tuple[str, str]] = []
         terms = [self.term(lower)]
         joined = ""
         while True:
@@ -241,7 +240,7 @@ class _Parser:
                 self.unexpected()
             joined = now
             terms.append(self.term(lower))
-        if conjuncts is not None and joined != "OR":
+        if joined != "OR":
             conjuncts.extend(lower)
         if len(terms) == 1:
             return terms[0]
@@ -249,7 +248,7 @@ class _Parser:
             return lambda row: all(term(row) for term in terms)
         return lambda row: any(term(row) for term in terms)
 
-    def term(self, lower: list[str]) -> Predicate:
+    def term(self, lower: list[tuple[str, str]]) -> Predicate:
         if self.word("NOT"):
             inner = self.term([])
             return lambda row: not inner(row)
@@ -259,7 +258,7 @@ class _Parser:
             return inner
         return self.comparison(lower)
 
-    def comparison(self, lower: list[str]) -> Predicate:
+    def comparison(self, lower: list[tuple[str, str]]) -> Predicate:
         column = self.resolve(self.sobject, self.name())
         read = column.read
         if self.word("NOT", "IN"):
@@ -276,8 +275,8 @@ class _Parser:
             self.at -= 1
             self.unexpected()
         value = self.value(column)
-        if column.name == "SystemModstamp" and value is not None and sign in {">", ">=", "="}:
-            lower.append(value)
+        if column.name in {"SystemModstamp", "Id"} and value is not None and sign in {">", ">=", "="}:
+            lower.append((column.name, value))
         if sign == "=":
             return lambda row: bool(_folded(column, read(row)) == value)
         if sign in {"!=", "<>"}:
@@ -335,6 +334,11 @@ class _Parser:
         )
 
 
+INDEXES: dict[tuple[tuple[str, bool], ...], Literal["stamp", "id"]] = {
+    (("SystemModstamp", False), ("Id", False)): "stamp",
+    (("SystemModstamp", False),): "stamp",
+    (("Id", False),): "id",
+}
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda held, value: bool(held == value),
     "!=": lambda held, value: bool(held != value),

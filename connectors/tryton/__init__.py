@@ -1,8 +1,8 @@
 """Tryton 8.2, a real ERP: parties, project works as matters, timesheet lines, customer invoices, opportunities.
 
-Speaks Tryton's REST interface (https://docs.tryton.org/latest/server/topics/backend_types.html names the server;
-the interface itself was read in trytond 8.2's `protocols/rest.py`) and was run against a real server. This file knows
-searching, paging, cursors and error bodies; `payloads.py` knows the shapes. What matters most:
+Speaks Tryton's REST interface, as read in trytond 8.2 (`protocols/rest.py`) and run against a real server. This file
+knows what to ask and in which order, `answers.py` the interface's forms and errors, `payloads.py` the shapes,
+`places.py` the cursor. What matters most:
 
 - The interface has no write guard: `_timestamp`, Tryton's own one, is heeded by JSON-RPC alone. So every update reads
   the record first and compares, which leaves a gap of one request.
@@ -13,20 +13,17 @@ searching, paging, cursors and error bodies; `payloads.py` knows the shapes. Wha
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 import orjson
 
 from connectors.contract import (
     JSON,
+    Access,
     Account,
     Checked,
     Create,
@@ -42,21 +39,22 @@ from connectors.contract import (
     Update,
     Version,
 )
-from connectors.errors import (
-    CursorExpired,
-    Misconfigured,
-    MissingPermission,
-    Refused,
-    ShapeChanged,
-    Stale,
-    SyncError,
-    UnknownOutcome,
+from connectors.errors import Misconfigured, Refused, ShapeChanged, Stale, UnknownOutcome
+from connectors.tryton.answers import (
+    ADDRESS_REMEDY,
+    BY_ID,
+    KEY_REMEDY,
+    headers,
+    listed,
+    search,
+    server_time,
+    trouble,
 )
-from connectors.http import BearerAuth
-from connectors.tryton.payloads import COLLECTIONS, KINDS, Collection, instant, kind_of, outgoing, plain, value_of
+from connectors.tryton.payloads import COLLECTIONS, KINDS, Collection, instant, kind_of, live, outgoing, plain, value_of
+from connectors.tryton.places import RANGES, Mark, Place, Tally
 
 if TYPE_CHECKING:
-    from connectors.http import Reply, VendorHTTP
+    from connectors.http import VendorHTTP
 
 PAGE_MAX = 200
 IDS_MAX = 1000
@@ -64,13 +62,7 @@ IDS_MAX = 1000
 # Longer than any request lives (trytond ends them after 60 s unless configured otherwise), and than clocks differ.
 OVERLAP = timedelta(minutes=5)
 
-# Into how many ranges of parties the nested rows are counted: more ranges, fewer parties to read again for one loss.
-RANGES = 32
-
-ADDRESS_REMEDY = "Check base_url (http://host:port, nothing behind it) and the database's name."
-KEY_REMEDY = "See connectors/tryton/README.md for the groups that the key's user needs."
-
-# Which button of sale.opportunity leads to a state; `converted` would make a sale and `won` follows from one.
+# Which button of sale.opportunity leads to a state; `converted` would make a sale, and `won` follows from one.
 BUTTONS = {"lead": "lead", "opportunity": "opportunity", "lost": "lost", "cancelled": "cancel"}
 
 SPEC = Spec(
@@ -103,18 +95,8 @@ SPEC = Spec(
 )
 
 
-def base_url(settings: Mapping[str, str]) -> str:
-    """The server that these settings mean; the database is part of every path."""
-    return settings["base_url"].rstrip("/")
-
-
-def auth(settings: Mapping[str, str]) -> BearerAuth:
-    """The application key, as a bearer token."""
-    return BearerAuth(settings["key"])
-
-
 class Tryton:
-    """One database of one server, seen with the rights of the key's user. `http` is rooted at `base_url(settings)`."""
+    """One database of one server, seen with the rights of the key's user."""
 
     spec: ClassVar[Spec] = SPEC
 
@@ -124,13 +106,20 @@ class Tryton:
         self._company_id: int | None = None
         self._found: dict[tuple[str, str], int] = {}
 
+    @staticmethod
+    def access(settings: Mapping[str, str]) -> Access:
+        for name in ("base_url", "database"):
+            if not settings.get(name):
+                raise Misconfigured(f"The setting {name} is empty.", remedy=ADDRESS_REMEDY)
+        return Access(settings["base_url"].rstrip("/"), scheme="bearer", secret="key")  # noqa: S106  (a setting's name)
+
     # --- is it all right? ---------------------------------------------------------------------------------------------
 
     def check(self) -> Checked:
         """Signs in, then compares modules and rights with what the resources need. Reads only."""
         try:
             preferences = self._preferences()
-            company = self._company()
+            company = self._company(preferences)
         except ShapeChanged as error:
             raise Misconfigured("The server does not answer like Tryton.", remedy=ADDRESS_REMEDY) from error
         models = [collection.model for collection in COLLECTIONS.values()]
@@ -144,11 +133,10 @@ class Tryton:
                 continue
             needed = ("read", "write", "create") if SPEC.resource(name).writable else ("read",)
             if lacking := [right for right in needed if not rights[collection.model][right]]:
-                level = "error" if "read" in lacking else "warning"
+                level: Literal["error", "warning"] = "error" if "read" in lacking else "warning"
                 findings.append(Finding(level, f"{name}: the key's user may not {', '.join(lacking)}.", KEY_REMEDY))
         findings += self._check_lists()
-        place = urlsplit(base_url(self.settings))
-        account = f"{place.hostname}:{place.port or ''}/{self.settings['database']}/{company}"
+        account = f"{urlsplit(self.settings['base_url']).netloc}/{self.settings['database']}/{company}"
         return Checked(Account(account, str(preferences.get("company.rec_name") or account)), tuple(findings))
 
     def _check_lists(self) -> Iterator[Finding]:
@@ -166,10 +154,10 @@ class Tryton:
             raise ShapeChanged("Tryton's answer for the user's preferences is not an object.")
         return preferences
 
-    def _company(self) -> int:
+    def _company(self, preferences: JSON | None = None) -> int:
         """The company whose records are synced; asked once."""
         if self._company_id is None:
-            preferences = self._preferences()
+            preferences = preferences or self._preferences()
             chosen = self.settings.get("company") or preferences.get("company")
             if chosen is None:
                 remedy = "Give the key's user a company, or set `company` to its id."
@@ -190,52 +178,47 @@ class Tryton:
         tombstones; deleted records do not come (see `ids`).
         """
         collection, place = COLLECTIONS[resource], Place.of(since)
-        for ids in self._parties_that_lost_rows(collection, place):
+        for ids in self._lost(collection, place):
             yield Page(self.fetch(resource, ids), resume=None)
-        for model, back in ((collection.model, None), *collection.nested):
-            done = False
-            while not done:
-                rows, done = self._advance(collection, place, model, back)
+        models = ((collection.model, None), *collection.nested)
+        for model, back in models:
+            ended = False
+            while not ended:
+                rows, ended = self._advance(collection, place, model, back)
                 if back is None:
                     records = tuple(record(collection, row) for row in rows)
                 else:
-                    owners = dict.fromkeys(str(row[back]) for row in rows)
-                    records = self.fetch(resource, list(owners))
-                last = done and model == (collection.nested[-1][0] if collection.nested else collection.model)
-                if last:
-                    self._count_rows(collection, place)
-                if records or last:
-                    yield Page(records, resume=place.cursor())
+                    records = self.fetch(resource, list(dict.fromkeys(str(row[back]) for row in rows)))
+                resume = place.cursor()
+                if records or (ended and model == models[-1][0] and resume != since):
+                    yield Page(records, resume)
 
     def _advance(self, collection: Collection, place: Place, model: str, back: str | None) -> tuple[list[JSON], bool]:
         """The next page of one model's changes; moves the place behind it. True: that was the last one."""
         mark = place.marks.get(model, Mark())
-        clauses: list[Any] = self._scope(collection) if back is None else [ANY_ACTIVE]
+        clauses: list[Any] = self._scope(collection) if back is None else []
         if mark.at is not None:
             same = [["last_modified_at", "=", instant(mark.at)], ["id", ">", mark.id]]
             clauses.append(["OR", ["last_modified_at", ">", instant(mark.at)], same])
         fields = collection.fields if back is None else (back, "last_modified_at")
-        order = [["last_modified_at", "ASC"], ["id", "ASC"]]
-        reply = self.http.get(self._path(model), search(clauses, fields, PAGE_MAX, order), HEADERS)
+        params = search(clauses, fields, PAGE_MAX, (("last_modified_at", "ASC"), ("id", "ASC")))
+        reply = self.http.get(self._path(model), params, self._headers(reading=True))
         rows = listed(reply, model)
-        floor = mark.floor or server_time(reply, OVERLAP)
-        for nested, _ in collection.nested:  # what a first listing of the owners shows need not be listed again
+        floor = server_time(reply, OVERLAP)
+        for nested, _ in collection.nested:  # what the first listing of the owners shows is not listed again
             place.marks.setdefault(nested, Mark(floor))
         ended = len(rows) < PAGE_MAX
-        at, id_ = (plain(rows[-1]["last_modified_at"]), int(rows[-1]["id"])) if rows else (mark.at, mark.id)
-        if not ended:
-            place.marks[model] = Mark(at, id_, floor)
-        elif at is None or at > floor:
-            place.marks[model] = Mark(floor)
-        else:
-            place.marks[model] = Mark(at, id_)
+        last = (plain(rows[-1]["last_modified_at"]), int(rows[-1]["id"])) if rows else None
+        place.marks[model] = mark.behind(last, floor, ended)
         return rows, ended
 
     def ids(self, resource: str) -> Iterator[tuple[str, ...]]:
         """All live ids, in order; an archived party is not live."""
         collection, after = COLLECTIONS[resource], 0
         while True:
-            clauses = [*self._scope(collection, archived=False), ["id", ">", after]]
+            clauses = [*self._scope(collection), ["id", ">", after]]
+            if collection.archives:
+                clauses.append(["active", "=", True])
             rows = self._search(collection.model, clauses, ["id"], IDS_MAX)
             if rows:
                 yield tuple(str(row["id"]) for row in rows)
@@ -253,7 +236,7 @@ class Tryton:
         for start in range(0, len(known), PAGE_MAX):
             clauses = [*self._scope(collection), ["id", "in", known[start : start + PAGE_MAX]]]
             found += self._search(collection.model, clauses, collection.fields, PAGE_MAX)
-        return {str(raw["id"]): raw for raw in found}
+        return {str(raw["id"]): live(raw) for raw in found}
 
     def find(self, resource: str, create: Create) -> tuple[Record, ...]:
         """A party by our key, which it carries as an identifier; everything else by its content.
@@ -264,49 +247,56 @@ class Tryton:
         collection = COLLECTIONS[resource]
         clauses = self._scope(collection)
         if resource == "parties":
-            clauses.append(["identifiers", "where", [["code", "=", own_code(create)], ANY_ACTIVE]])
+            clauses.append(["identifiers.code", "=", own_code(create)])
         else:
             sent = self._values(resource, create.body, None)
             clauses += [[name, "=", value] for name, value in sent.items() if not isinstance(value, list | float)]
         rows = self._search(collection.model, clauses, collection.fields, PAGE_MAX)
         return tuple(record(collection, row) for row in rows)
 
-    # --- nested rows that were deleted --------------------------------------------------------------------------------
+    # --- nested rows that were deleted: they leave no trace but a smaller number --------------------------------------
 
-    def _parties_that_lost_rows(self, collection: Collection, place: Place) -> Iterator[list[str]]:
-        """Ids of the parties in every range where rows have gone since they were counted; counts anew at the end."""
-        lossy: set[int] = set()
+    def _lost(self, collection: Collection, place: Place) -> Iterator[list[str]]:
+        """Ids of the owners in each range where rows have gone since they were counted.
+
+        Counts come before the reading of owners, so a row that goes in between is missing next time at the latest.
+        """
         for model, back in collection.nested:
-            if (tally := place.tallies.get(model)) and self._count(model, tally, back) < sum(tally.counts):
-                lossy |= {n for n, count in enumerate(tally.counts) if self._count(model, tally, back, n) < count}
-                del place.tallies[model]
-                for n in lossy:
-                    yield from self._parties_between(collection, *tally.bounds(n))
+            tally = place.tallies.get(model)
+            if tally is not None and self._count(model, back, tally) < sum(tally.counts):
+                now = Tally(tally.top, tally.step, self._counts(model, back, tally))
+                for n in range(RANGES):
+                    if now.counts[n] < tally.counts[n]:
+                        yield from self._owners(collection, *tally.bounds(n))
+                tally = now
+            newest = self._newest(collection.model)
+            if tally is None or newest >= 2 * RANGES * tally.step:  # the firm has grown: wider ranges
+                empty = Tally(self._newest(model), newest // RANGES + 1, ())
+                place.tallies[model] = Tally(empty.top, empty.step, self._counts(model, back, empty))
+            else:
+                place.tallies[model] = self._grown(model, back, tally)
 
-    def _parties_between(self, collection: Collection, start: int, end: int | None) -> Iterator[list[str]]:
-        while True:
-            clauses = [ANY_ACTIVE, *between("id", start, end)]
-            rows = self._search(collection.model, clauses, ["id"], PAGE_MAX)
-            if rows:
+    def _owners(self, collection: Collection, start: int, end: int | None) -> Iterator[list[str]]:
+        rows = [{"id": start - 1}]
+        while rows:
+            clauses = between("id", int(rows[-1]["id"]) + 1, end)
+            if rows := self._search(collection.model, clauses, ["id"], PAGE_MAX):
                 yield [str(row["id"]) for row in rows]
-                start = int(rows[-1]["id"]) + 1
-            if len(rows) < PAGE_MAX:
-                return
 
-    def _count_rows(self, collection: Collection, place: Place) -> None:
-        """Remember how many nested rows each range of parties has, where that is not known (any more)."""
-        for model, back in collection.nested:
-            if model in place.tallies:
-                continue
-            settled = [ANY_ACTIVE, ["create_date", "<", instant(place.marks[model].at or EPOCH)]]
-            newest = self._search(model, settled, ["id"], 1, [["id", "DESC"]])
-            owner = self._search(collection.model, [ANY_ACTIVE], ["id"], 1, [["id", "DESC"]])
-            if newest and owner:
-                empty = Tally(top=int(newest[0]["id"]), step=int(owner[0]["id"]) // RANGES + 1, counts=[])
-                place.tallies[model] = empty.counting([self._count(model, empty, back, n) for n in range(RANGES)])
+    def _grown(self, model: str, back: str, tally: Tally) -> Tally:
+        while rows := self._search(model, [["id", ">", tally.top]], [back], PAGE_MAX):
+            tally = tally.grown([(int(row["id"]), int(row[back])) for row in rows])
+        return tally
 
-    def _count(self, model: str, tally: Tally, back: str, n: int | None = None) -> int:
-        clauses = [ANY_ACTIVE, ["id", "<=", tally.top]]
+    def _newest(self, model: str) -> int:
+        rows = self._search(model, [], ["id"], 1, (("id", "DESC"),))
+        return int(rows[0]["id"]) if rows else 0
+
+    def _counts(self, model: str, back: str, tally: Tally) -> tuple[int, ...]:
+        return tuple(self._count(model, back, tally, n) for n in range(RANGES))
+
+    def _count(self, model: str, back: str, tally: Tally, n: int | None = None) -> int:
+        clauses = [["id", "<=", tally.top]]
         if n is not None:
             clauses += between(back, *tally.bounds(n))
         return int(self._act(f"{model}/search_count", {"domain": clauses}))
@@ -318,10 +308,10 @@ class Tryton:
         sent = self._values(resource, create.body, None)
         if resource == "parties":
             sent["identifiers"] = [["create", [{"code": own_code(create)}]]]
-            sent.setdefault("addresses", [])
         if resource == "works":
             sent |= {"type": "project", "timesheet_available": True}
-            sent.setdefault("status", self._named("project.work.status", "name", "Open", "status"))
+            if "status" not in sent:
+                sent |= self._status("Open")
         made = self._write("POST", self._path(collection.model), sent, resource)
         if (state := create.body.get("state")) and state != made.body["state"]:
             try:
@@ -368,7 +358,7 @@ class Tryton:
         if changes.get("matter") is not None:
             sent["work"] = self._timesheet_work(changes["matter"])
         if resource == "works" and changes.get("status") is not None:
-            sent["status"] = self._named("project.work.status", "name", changes["status"], "status")
+            sent |= self._status(changes["status"])
         if held is None and collection.by_company:
             sent["company"] = self._company()
         return sent
@@ -407,6 +397,12 @@ class Tryton:
             )
         return int(rows[0]["id"])
 
+    def _status(self, name: str) -> JSON:
+        """A work's status by its name, and the progress that Tryton asks for with it (Done: 100 %)."""
+        id_ = self._named("project.work.status", "name", name, "status")
+        (row,) = self._search("project.work.status", [["id", "=", id_]], ["progress"], 1)
+        return {"status": id_} if row["progress"] is None else {"status": id_, "progress": row["progress"]}
+
     def _named(self, model: str, name: str, value: str, key: str) -> int:
         """The id of a country, currency, status ... by its code or name; asked once each."""
         if (model, value) not in self._found:
@@ -424,93 +420,43 @@ class Tryton:
         return self._found[model, value]
 
     def _category(self, kind: str) -> int | None:
-        rows = self._search("party.category", [], ["name"], IDS_MAX)
+        rows = self._search("party.category", [["active", "=", True]], ["name"], IDS_MAX)
         return next((int(row["id"]) for row in rows if kind_of([row["name"]]) == kind), None)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def _scope(self, collection: Collection, archived: bool = True) -> list[Any]:
-        """The clauses that keep a search to this resource: its kind of record, this company, archived ones as well."""
+    def _scope(self, collection: Collection) -> list[Any]:
+        """The clauses that keep a search to this resource: its kind of record, this company."""
         clauses: list[Any] = [list(clause) for clause in collection.only]
         if collection.by_company:
             clauses.append(["company", "=", self._company()])
-        if collection.archives and archived:
-            clauses.append(ANY_ACTIVE)
         return clauses
 
     def _path(self, model: str, id_: str | None = None) -> str:
         path = f"{quote(self.settings['database'], safe='')}/rest/model/{model}"
         return f"{path}/{id_}" if id_ else path
 
-    def _headers(self) -> Mapping[str, str]:
-        return {**HEADERS, "X-Tryton-Context": packed({"company": self._company()})}
+    def _headers(self, *, reading: bool = False) -> Mapping[str, str]:
+        """The company is part of the context: a party's language, for one, is kept per company."""
+        return headers(company=self._company(), active_test=False) if reading else headers(company=self._company())
 
     def _search(
-        self, model: str, clauses: list[Any], fields: Sequence[str], limit: int, order: list[list[str]] | None = None
+        self,
+        model: str,
+        clauses: list[Any],
+        fields: Sequence[str],
+        limit: int,
+        order: Sequence[tuple[str, str]] = BY_ID,
     ) -> list[JSON]:
-        params = search(clauses, fields, limit, order or [["id", "ASC"]])
-        return listed(self.http.get(self._path(model), params, HEADERS), model)
+        params = search(clauses, fields, limit, order)
+        return listed(self.http.get(self._path(model), params, self._headers(reading=True)), model)
 
     def _act(self, what: str, arguments: JSON) -> Any:
         """Call a reading method of a model; the interface has only POST for that."""
-        reply = self.http.post(self._path(what), json=arguments, headers=HEADERS, safe=True)
+        reply = self.http.post(self._path(what), json=arguments, headers=headers(active_test=False), safe=True)
         if reply.status != 200:
             raise trouble(reply, what.partition("/")[0])
         return reply.json()
-
-
-# English, whatever the user's language: messages are recognised by their text, statuses and categories by their name.
-HEADERS = {"Accept-Language": "en"}
-ANY_ACTIVE = ["active", "in", [True, False]]  # a search without a word about `active` leaves archived records out
-EPOCH = "1970-01-01T00:00:00.000000Z"
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far one model was read: behind (at, id). `floor` is where the next listing begins, while one is under way."""
-
-    at: str | None = None
-    id: int = 0
-    floor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Nested rows up to the id `top`, counted per range of `step` parties; the last range is open."""
-
-    top: int
-    step: int
-    counts: list[int]
-
-    def bounds(self, n: int) -> tuple[int, int | None]:
-        return n * self.step, (n + 1) * self.step if n < RANGES - 1 else None
-
-    def counting(self, counts: list[int]) -> Tally:
-        return Tally(self.top, self.step, counts)
-
-
-@dataclass(slots=True)
-class Place:
-    """What a cursor means: a mark per model, and the counts of nested rows."""
-
-    marks: dict[str, Mark] = field(default_factory=dict)
-    tallies: dict[str, Tally] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, cursor: Cursor | None) -> Place:
-        if cursor is None:
-            return cls()
-        try:
-            held = orjson.loads(cursor)
-            marks = {model: Mark(**mark) for model, mark in held["marks"].items()}
-            return cls(marks, {model: Tally(**tally) for model, tally in held["tallies"].items()})
-        except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
-            raise CursorExpired("The stored position is not one of Tryton's.") from error
-
-    def cursor(self) -> Cursor:
-        marks = {model: asdict(mark) for model, mark in self.marks.items()}
-        tallies = {model: asdict(tally) for model, tally in self.tallies.items()}
-        return Cursor(orjson.dumps({"marks": marks, "tallies": tallies}).decode())
 
 
 def record(collection: Collection, raw: JSON) -> Record:
@@ -521,6 +467,7 @@ def record(collection: Collection, raw: JSON) -> Record:
     id_ = str(raw["id"])
     if collection.archives and not raw.get("active", True):
         return gone(id_)
+    raw = live(raw)
     try:
         return Record(id_, version_of(raw), collection.body(raw))
     except KeyError as error:
@@ -544,84 +491,3 @@ def own_code(create: Create) -> str:
 
 def between(name: str, start: int, end: int | None) -> list[Any]:
     return [[name, ">=", start]] + ([[name, "<", end]] if end is not None else [])
-
-
-def search(clauses: list[Any], fields: Sequence[str], limit: int, order: list[list[str]]) -> list[tuple[str, str]]:
-    return [
-        ("d", packed(clauses)),
-        ("o", packed(order)),
-        ("s", str(limit)),
-        *(("f", name) for name in fields or ["id"]),
-    ]
-
-
-def packed(value: Any) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(value)).decode()
-
-
-def listed(reply: Reply, model: str) -> list[JSON]:
-    if reply.status != 200:
-        raise trouble(reply, model)
-    rows = reply.json()
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
-        raise ShapeChanged(f"Tryton's answer for {model} is not a list of records.")
-    return rows
-
-
-def server_time(reply: Reply, back: timedelta) -> str:
-    """The server's clock, less `back`. Without one: long ago, so everything comes again rather than nothing."""
-    try:
-        at = parsedate_to_datetime(reply.headers["date"]).astimezone(UTC) - back
-    except (KeyError, ValueError):
-        return EPOCH
-    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
-# What Tryton's messages mean, by their fixed words (trytond 8.2, ir/message.xml). Values stand in quotes.
-MESSAGES = (
-    ("not valid according to its domain", "domain"),
-    ("A value is required", "required"),
-    ("is too long", "too-long"),
-    ("number of digits", "digits"),
-    ("contains some invalid chars", "forbidden-chars"),
-    ("is not one of the allowed options", "selection"),
-    ("does not exist", "unknown-reference"),
-    ("could not be deleted because they are used", "in-use"),
-    ("not allowed to modify the field", "readonly"),
-    ("because of at le", "rule"),
-    ("because they fail on", "rule"),
-    ("phone number", "phone"),
-    ("email", "email"),
-)
-
-
-def trouble(reply: Reply, about: str) -> SyncError:
-    """What an answer other than success means. Tryton's own text is never repeated: it quotes names and values."""
-    if reply.status == 404 or 300 <= reply.status < 400:
-        return Misconfigured(
-            f"There is no Tryton with this database at this address ({reply.status}).", remedy=ADDRESS_REMEDY
-        )
-    message = vendor_message(reply)
-    if reply.status == 403 or message.startswith(("You are not allowed to access", "Calling button")):
-        return MissingPermission(f"Tryton does not allow the key's user to use {about}.", remedy=KEY_REMEDY)
-    if reply.status == 423:
-        return Stale("The record was changed in Tryton since it was read.")
-    if reply.status not in (400, 409):
-        return ShapeChanged(f"Tryton answered {reply.status} for {about}.")
-    code = next((code for words, code in MESSAGES if words in message), "user-error")
-    found = re.search(r'field "([\w .-]{1,60})"', message)
-    named = f", field {found[1]}" if found else ""
-    return Refused(
-        f"Tryton refused the change in {about} ({code}{named}).",
-        remedy="Correct the value in the system that it comes from, or in the mapping.",
-        code=code,
-        fields=(found[1],) if found else (),
-    )
-
-
-def vendor_message(reply: Reply) -> str:
-    """The message of {"status": 400, "message": ..., "description": ...}; a page of HTML has none."""
-    try:
-        return str(orjson.loads(reply.content)["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ""

@@ -14,13 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connectors.contract import JSON
 from connectors.errors import Refused, ShapeChanged, Stale
 
+if TYPE_CHECKING:
+    from connectors.contract import JSON
+
 # How a value is written: the name of a field's kind decides which object Tryton wants.
-TEXT, FLAG, DATE, DECIMAL, HOURS, NUMBER, REF = "text", "flag", "date", "decimal", "hours", "number", "ref"
+TEXT, DATE, DECIMAL, HOURS, NUMBER, REF = "text", "date", "decimal", "hours", "number", "ref"
 
 # Finds the id of a record by a field's value: (model, field, value, body key that asked) -> id.
 Lookup = Callable[[str, str, str, str], int]
@@ -56,10 +58,12 @@ class Collection:
 
 
 STAMPS = ("create_date", "write_date", "last_modified_at")
-ROW_STAMPS = ("id", "sequence", "last_modified_at")
+ROW_STAMPS = ("id", "active", "sequence", "last_modified_at")
 ADDRESS = ("party_name", "attn", "street", "postal_code", "city", "country", "subdivision")
 CONTACT = ("type", "value", "name")
 ADDRESS_READ = ("party_name attn street street_unstructured postal_code city country.code subdivision.code").split()
+
+MEND = "Correct the value in the system that it comes from, or in the mapping."
 
 # The categories by which a firm marks what a party is; Tryton itself does not distinguish people and organisations.
 KINDS = {
@@ -94,8 +98,7 @@ def plain(value: Any) -> Any:
 
 def trimmed(hours: Decimal) -> str:
     """1.2500 -> "1.25", 2 -> "2"; four decimals, which is finer than a second."""
-    text = f"{hours:.4f}".rstrip("0").rstrip(".")
-    return text or "0"
+    return f"{hours:.4f}".rstrip("0").rstrip(".")
 
 
 def ref(value: Any) -> str | None:
@@ -118,6 +121,16 @@ def stamps(raw: JSON) -> JSON:
     }
 
 
+def live(raw: JSON) -> JSON:
+    """Without the archived rows of its lists: what users see."""
+    return {
+        name: [row for row in value if not isinstance(row, dict) or row.get("active", True)]
+        if isinstance(value, list)
+        else value
+        for name, value in raw.items()
+    }
+
+
 def party(raw: JSON) -> JSON:
     categories = [row["name"] for row in raw["categories"]]
     return {
@@ -130,6 +143,10 @@ def party(raw: JSON) -> JSON:
         "addresses": [address(row) for row in raw["addresses"]],
         "contact_mechanisms": [contact(row) for row in raw["contact_mechanisms"]],
         **stamps(raw),
+        # An address or e-mail can change without its party: for whoever asks when this was last edited, it counts.
+        "modified_at": max(
+            plain(row["last_modified_at"]) for row in (raw, *raw["addresses"], *raw["contact_mechanisms"])
+        ),
     }
 
 
@@ -240,23 +257,23 @@ def opportunity(raw: JSON) -> JSON:
     }
 
 
-# A matter's number as firms write it: letters and a digit joined (M-1001, LIT/22, AB123), or at least three digits
-# with what hangs on (00123-0004). A bare year is none: "2026 audit" is a name.
-NUMBER = re.compile(
-    r"(?!(?:19|20)\d\d(?:\s|$))((?:[A-Za-z]{1,8}[-./#]?\d|\d{3})[\w./#-]*?)[:,;]?(?:\s+(?:[-–—]\s+)?|$)"
+# A matter's number as firms write it: letters, a mark and digits (M-1001, LIT/22), or at least three digits, with or
+# without letters before them (AB123, 00123-0004). A bare year is none: "2026 audit" is a name.
+LEADING_NUMBER = re.compile(
+    r"(?!(?:19|20)\d\d(?:\s|$))((?:[A-Za-z]{1,8}[-./#]\d|[A-Za-z]{0,4}\d{3})[\w./#-]*?)[:,;]?(?:\s+(?:[-\u2013\u2014]\s+)?|$)"
 )
 
 
 def split_number(name: str) -> tuple[str | None, str]:
     """ "M-1001 Smith v. Jones" -> ("M-1001", "Smith v. Jones"); a name without a leading number stays whole."""
-    if (found := NUMBER.match(name)) and (rest := name[found.end() :].strip()):
+    if (found := LEADING_NUMBER.match(name)) and (rest := name[found.end() :].strip()):
         return found[1], rest
     return None, name
 
 
 def first_number(reference: str | None) -> str | None:
     """The matter's number at the beginning of an invoice's or opportunity's reference."""
-    found = NUMBER.match((reference or "").strip())
+    found = LEADING_NUMBER.match((reference or "").strip())
     return found[1] if found else None
 
 
@@ -281,12 +298,12 @@ def outgoing(collection: Collection, changes: JSON, held: JSON | None, look_up: 
     if "lang" in changes:
         sent["lang"] = None if changes["lang"] is None else look_up("ir.lang", "code", changes["lang"], "lang")
     if "addresses" in changes:
-        rows = [address_values(row, look_up) for row in changes["addresses"]]
+        rows = [address_values(row, look_up) for row in changes["addresses"] or ()]
         sent["addresses"] = row_commands(rows, (held or {}).get("addresses", []), address_held, "addresses")
     if "contact_mechanisms" in changes:
-        rows = [only(row, CONTACT, "contact_mechanisms") for row in changes["contact_mechanisms"]]
+        rows = [only(row, CONTACT, "contact_mechanisms") for row in changes["contact_mechanisms"] or ()]
         sent["contact_mechanisms"] = row_commands(rows, (held or {}).get("contact_mechanisms", []), dict, "contacts")
-    if "currency" in changes:
+    if changes.get("currency"):
         sent["currency"] = look_up("currency.currency", "code", changes["currency"], "currency")
     if collection.model == "project.work" and {"number", "name"} & changes.keys():
         sent["name"] = joined_name(changes, held)
@@ -304,11 +321,11 @@ def joined_name(changes: JSON, held: JSON | None) -> str:
 
 def value_of(kind: str, value: Any, name: str) -> Any:
     """A plain value in the form that Tryton's field wants."""
-    if value is None or kind in (TEXT, NUMBER):
+    if value is None or kind == NUMBER:
         return value
     try:
-        if kind == FLAG:
-            return bool(value)
+        if kind == TEXT:
+            return text(value)
         if kind == REF:
             return int(value)
         if kind == DATE:
@@ -318,14 +335,21 @@ def value_of(kind: str, value: Any, name: str) -> Any:
             return {"__class__": "Decimal", "decimal": str(Decimal(str(value)))}
         return {"__class__": "timedelta", "seconds": float(Decimal(str(value)) * 3600)}
     except (ValueError, InvalidOperation, TypeError) as error:
-        raise Refused(f"{name} is no {kind}.", code="bad-value", fields=(name,)) from error
+        raise Refused(f"{name} is no {kind}.", remedy=MEND, code="bad-value", fields=(name,)) from error
 
 
-def instant(text: str) -> JSON:
+def text(value: Any) -> str:
+    """Tryton would store a number or an object as Python prints it."""
+    if not isinstance(value, str):
+        raise TypeError(type(value).__name__)
+    return value
+
+
+def instant(at: str) -> JSON:
     """A body's instant as Tryton's search wants it."""
-    at = datetime.fromisoformat(text.removesuffix("Z"))
+    moment = datetime.fromisoformat(at.removesuffix("Z"))
     parts = ("year", "month", "day", "hour", "minute", "second", "microsecond")
-    return {"__class__": "datetime", **{part: getattr(at, part) for part in parts}}
+    return {"__class__": "datetime", **{part: getattr(moment, part) for part in parts}}
 
 
 def kind_commands(kind: str | None, held: JSON | None, look_up: Lookup) -> list[list[Any]]:
@@ -337,22 +361,22 @@ def kind_commands(kind: str | None, held: JSON | None, look_up: Lookup) -> list[
         commands.append(["remove", gone])
     if kind is not None and len(gone) == len(of_a_kind):
         if kind not in KINDS:
-            raise Refused("kind is person or organisation.", code="bad-value", fields=("kind",))
+            raise Refused("kind is person or organisation.", remedy=MEND, code="bad-value", fields=("kind",))
         commands.append(["add", [look_up("party.category", "name", kind, "kind")]])
     return commands
 
 
 def only(row: JSON, names: tuple[str, ...], where: str) -> JSON:
     if unknown := sorted(row.keys() - {*names, "id"}):
-        raise Refused(f"{where} have no {', '.join(unknown)}.", code="not-writable", fields=(where,))
-    return dict(row)
+        raise Refused(f"{where} have no {', '.join(unknown)}.", remedy=MEND, code="not-writable", fields=(where,))
+    return {name: value if name == "id" else value_of(TEXT, value, where) for name, value in row.items()}
 
 
 def address_values(row: JSON, look_up: Lookup) -> JSON:
     values = only(row, ADDRESS, "addresses")
     for name in ("country", "subdivision"):
         if values.get(name):
-            values[name] = look_up(f"country.{name}", "code", str(values[name]), "addresses")
+            values[name] = look_up(f"country.{name}", "code", values[name].upper(), "addresses")
     if "country" in values:
         values.setdefault("subdivision", None)  # a part of another country would be refused
     return values
@@ -409,7 +433,7 @@ COLLECTIONS: Mapping[str, Collection] = {
         model="party.party",
         module="party",
         fields=(
-            *("name", "code", "active", "categories.name", "lang.code", *STAMPS),
+            *("name", "code", "active", "categories.name", "categories.active", "lang.code", *STAMPS),
             *(f"addresses.{name}" for name in (*ADDRESS_READ, *ROW_STAMPS)),
             *(f"contact_mechanisms.{name}" for name in (*CONTACT, *ROW_STAMPS)),
         ),

@@ -70,8 +70,8 @@ def key_of(item: dict[str, str | None]) -> str | None:
     """The key of a whole address; one without street and postcode is known by its town and country."""
     if text := key(item.get("street"), item.get("postcode")):
         return text
-    rest = "".join(alnum(item.get(part) or "") for part in ("city", "region", "country"))
-    return f"~{rest}" if rest else None
+    rest = [part(name, item.get(name)) or "" for name in ("city", "region", "country")]
+    return f"~{','.join(rest)}" if any(rest) else None
 
 
 def part(name: str, raw: str | None) -> str | None:

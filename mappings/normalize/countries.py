@@ -133,4 +133,6 @@ def country(raw: str) -> str:
 def region(raw: str) -> str:
     """What states and provinces are compared by: the usual abbreviation where there is one, else the folded name."""
     plain = _plain(raw)
+    if plain[2:3] == "-" and plain[:2].upper() in _CODES.values():
+        plain = plain[3:]  # ISO 3166-2: US-NY
     return _REGION_CODES.get(plain, plain).lower()

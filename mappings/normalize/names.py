@@ -22,8 +22,8 @@ _JOINT = re.compile(r"\s(?:&|\+|and|und|et|y|e|or)\s|\s*[&/;]\s*|\bet\s+(?:ux|vi
 _JOINT_SAFE_GIVEN = re.compile(r"\s(?:y|e)\s", re.IGNORECASE)  # Ortega y Gasset: one family name
 _FIDUCIARY = re.compile(
     r"\b(?:estate|trusts?|trustees?|executors?|executrix|administrat(?:or|rix)s?|guardians?|conservators?|conservatorship|"
-    r"guardianship|custodians?|decedent|deceased|heirs?|beneficiar(?:y|ies)|receiver|nachlass|a minor|in re|minor child(?:ren)?|"
-    r"personal representative|dated|u/?a|f/?b/?o)\b",
+    r"guardianship|custodians?|decedent|deceased|heirs?|beneficiar(?:y|ies)|receiver|nachlass|a minor|in re|"
+    r"minor child(?:ren)?|personal representative|dated|u/?a|f/?b/?o)\b",
     re.IGNORECASE,
 )
 _GENERATIONS = {
@@ -207,7 +207,7 @@ _ROOTS = _roots()
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A person's name in folded parts, ready to be compared. generation: "1" for Sr. or I, "2" for Jr. or II; None unknown."""
+    """A person's name in folded parts, to be compared. generation: "1" for Sr. or I, "2" for Jr. or II, or None."""
 
     given: tuple[str, ...]
     middle: tuple[str, ...]
@@ -240,7 +240,7 @@ def _tokens(text: str | None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65536)
 def split(text: str) -> tuple[str, str, str, str, str]:
-    """A full name as prefix, given, middle, family and suffix; about 0.5 ms when not cached. "Doe, Jane" is understood."""
+    """A full name as prefix, given, middle, family and suffix; 0.5 ms when not cached. "Doe, Jane" is understood."""
     name = HumanName(text)
     return (name.title, name.first, name.middle, name.last, name.suffix)
 
@@ -280,6 +280,4 @@ def _both_formal(a: str, b: str) -> bool:
 
 def nicknames() -> frozenset[tuple[str, str]]:
     """All pairs that `given_agreement` calls nicknames, for tests and documentation."""
-    return frozenset(
-        pair for pair in combinations(sorted(_ROOTS), 2) if given_agreement(*pair) == "nickname"
-    )
+    return frozenset(pair for pair in combinations(sorted(_ROOTS), 2) if given_agreement(*pair) == "nickname")

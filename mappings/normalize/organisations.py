@@ -60,8 +60,28 @@ def _form_table() -> dict[tuple[str, ...], str]:
 
 _BY_WORDS = _form_table()
 _LONGEST = max(map(len, _BY_WORDS))
-_CLEAR_FORMS = frozenset("llc pllc llp lllp lp gmbh plc".split()) | {"inc", "incorporated", "corporation", "corp", "ltd", "limited"}
-_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10", "xi": "11", "xii": "12"}
+_CLEAR_FORMS = frozenset("llc pllc llp lllp lp gmbh plc".split()) | {
+    "inc",
+    "incorporated",
+    "corporation",
+    "corp",
+    "ltd",
+    "limited",
+}
+_ROMAN = {
+    "i": "1",
+    "ii": "2",
+    "iii": "3",
+    "iv": "4",
+    "v": "5",
+    "vi": "6",
+    "vii": "7",
+    "viii": "8",
+    "ix": "9",
+    "x": "10",
+    "xi": "11",
+    "xii": "12",
+}
 _ORDINALS = {
     "first": "1",
     "second": "2",

@@ -20,7 +20,9 @@ _NANP = frozenset("US CA PR DO JM BS BB TT AG AI BM VG KY GD MS TC LC DM VC KN G
 @lru_cache(maxsize=16384)
 def _is_north_american(first_six: str) -> bool:
     """Whether numbers beginning so are assigned. The plan decides by area code and exchange alone."""
-    return phonenumbers.is_valid_number(phonenumbers.PhoneNumber(country_code=1, national_number=int(first_six + "0199")))
+    return phonenumbers.is_valid_number(
+        phonenumbers.PhoneNumber(country_code=1, national_number=int(first_six + "0199"))
+    )
 
 
 def _short_path(text: str, region: str) -> str | None:

@@ -120,9 +120,12 @@ def encode(state: LinkState) -> Values:
     return document
 
 
-def first_document(held: Values, at: str) -> Values:
-    """`encode(LinkState.met(held, at))` without building the state: what a first load stores, record by record."""
-    return {"h": held, "t": at}
+def first_document(held: Values, at: str, silent: frozenset[str] = frozenset()) -> Values:
+    """What `encode` gives after a first `see`, without building the state: stored record by record in a first load."""
+    if silent.isdisjoint(held):
+        return {"h": held, "t": at}
+    spoken = {name: value for name, value in held.items() if name not in silent}
+    return {"h": spoken, "t": at, "b": flatten({name: value for name, value in held.items() if name in silent})}
 
 
 def decode(document: Mapping[str, Any]) -> LinkState:
@@ -152,19 +155,23 @@ def see(
     *,
     wrote: Mapping[str, Any] | None = None,
     new_fields: Iterable[str] = (),
+    silent: frozenset[str] = frozenset(),
 ) -> tuple[Edit, ...]:
     """Take one reading into the state, in place; returns what people changed.
 
     wrote       this reading is the vendor's answer to our write of these flat values (what we meant): whatever
                 it shows for them is the vendor's rendition and becomes the base, without a claim
     new_fields  scalar or set names that the mapping did not read before: their values are a first meeting, not an edit
+    silent      scalar or set names that are only ever written: what they show is the base, never a claim
 
     Laws: seeing twice is seeing once; seeing the base changes nothing; an answer to a write makes no claim on
     a written field; a field missing from `values` is untouched.
     """
     if not state.base and not state.held and not wrote:
-        met = LinkState.met(values, at)
-        state.held, state.held_at, state.claims, state.base = met.held, met.held_at, met.claims, met.base
+        spoken = {name: value for name, value in values.items() if name not in silent}
+        met = LinkState.met(spoken, at)
+        state.held, state.held_at, state.claims = met.held, met.held_at, met.claims
+        state.base = met.base | flatten({name: value for name, value in values.items() if name in silent})
         return ()
     flat = flatten(values)
     sets = covered(values)
@@ -190,6 +197,10 @@ def see(
                 state.ours.pop(name, None)
             else:
                 state.ours[name] = wrote[name]
+        elif name.partition("/")[0] in silent:
+            if not same(name, value, state.base.get(name)):
+                state.ours.pop(name, None)
+            state.base[name] = value
         elif name not in state.base:
             state.base[name] = value
             if value is None:

@@ -17,7 +17,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, Table, Text, bindparam, create_engine, event, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ColumnElement
 
 T = TypeVar("T")
@@ -30,11 +30,19 @@ def open_engine(url: str) -> Engine:
     """An engine whose transactions are what the rest of the code expects on either database."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=4, max_overflow=4, pool_pre_ping=True, poolclass=QueuePool)
+        return create_engine(
+            parsed, pool_size=4, max_overflow=4, pool_pre_ping=True, poolclass=QueuePool, hide_parameters=True
+        )
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}, poolclass=NullPool
+        parsed,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        # Kept open: when the last connection closes, SQLite folds its log into the file, which costs milliseconds.
+        poolclass=QueuePool,
+        pool_size=4,
+        max_overflow=4,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

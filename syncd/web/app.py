@@ -8,10 +8,11 @@ this one through a name that it points at 127.0.0.1.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,13 +24,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from redis.exceptions import RedisError
-from sqlalchemy import text
 
 from syncd import application, jobs, logs
-from syncd.clock import Clock, SystemClock, as_utc, iso
+from syncd.clock import Clock, SystemClock, iso
 from syncd.starting import CannotStart, listening
-from syncd.store.database import reading
-from syncd.sweeper import last_beat
+from syncd.sweeper import last_beat_at
 from syncd.web import LISTEN_FD
 from syncd.web.page import status_page
 
@@ -102,11 +101,14 @@ class Checks:
         self._clock = clock
         self._since = time.monotonic()
         self._redis = jobs.connect(jobs.address(settings), timeout_s=1.0)
+        self._app: Any = None
+        self._opening = threading.Lock()
 
     def all(self) -> dict[str, Any]:
-        """{"ok", "process": {"ok", "up_s"}, "database": {"ok"}, "redis": {"ok"}, "sweeper": {"ok", "at", "age_s"}}.
+        """{"ok", "process": {"ok", "up_s"}, "database": {"ok"}, "redis": {"ok", "workers"}, "sweeper": {"ok", "at", "age_s"}}.
 
-        A part that is not ok has "problem", for a person. age_s is None when no sweeper has ever run.
+        A part that is not ok has "problem", for a person. age_s is None when no sweeper has ever run; workers, the
+        number of those that listen, is None when Redis is away.
         """
         parts: dict[str, dict[str, Any]] = {"process": {"ok": True, "up_s": round(time.monotonic() - self._since)}}
         parts["database"], parts["sweeper"] = self._database()
@@ -116,45 +118,43 @@ class Checks:
     def status(self) -> dict[str, Any] | None:
         """The status page's numbers; None when they cannot be read."""
         try:
-            with self._opened() as app:
-                return self._engine.status(app)
+            return self._engine.status(self._opened())
         except Exception:  # the web error page: whatever it is, the page still opens and says so
             log.exception("status_failed")
             return None
 
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        app = self._engine.open(self._settings)
-        try:
-            yield app
-        finally:
-            app.close()
+    def _opened(self) -> Any:
+        """Opened once it can be: opening also looks after the schema, which is too much for every request."""
+        with self._opening:
+            if self._app is None:
+                self._app = self._engine.open(self._settings)
+            return self._app
 
     def _database(self) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            with self._opened() as app:
-                with reading(app.engine) as connection:
-                    connection.execute(text("SELECT 1"))
-                beat = last_beat(app.engine)
+            beat_at = last_beat_at(self._opened().engine)
         except Exception as error:
             log.debug("database_check_failed", error=type(error).__name__)
-            away = {"ok": False, "problem": "The database cannot be read."}
-            return away, {"ok": False, "at": None, "age_s": None, "problem": "Unknown while the database is away."}
-        if beat is None:
-            return {"ok": True}, {"ok": False, "at": None, "age_s": None, "problem": "No sweeper has run yet."}
-        age_s = round((self._clock.now() - as_utc(beat.at)).total_seconds(), 1)
-        sweeper: dict[str, Any] = {"ok": age_s <= SWEEPER_AGE_MAX_S, "at": iso(beat.at), "age_s": age_s}
+            unknown = {"ok": False, "at": None, "age_s": None, "problem": "Unknown while the database is away."}
+            return {"ok": False, "problem": "The database cannot be read. Check that it runs and has space."}, unknown
+        if beat_at is None:
+            never = "No sweeper has run yet. Start one: syncd up, or syncd sweeper."
+            return {"ok": True}, {"ok": False, "at": None, "age_s": None, "problem": never}
+        age_s = round((self._clock.now() - beat_at).total_seconds(), 1)
+        sweeper: dict[str, Any] = {"ok": age_s <= SWEEPER_AGE_MAX_S, "at": iso(beat_at), "age_s": age_s}
         if not sweeper["ok"]:
-            sweeper["problem"] = "The sweeper gives no sign of life: due work is not picked up."
+            sweeper["problem"] = (
+                "The sweeper is silent, so due work is not picked up. Start it: syncd up, or syncd sweeper."
+            )
         return {"ok": True}, sweeper
 
     def _redis_answers(self) -> dict[str, Any]:
         try:
-            self._redis.ping()
+            return {"ok": True, "workers": jobs.workers(self._redis)}
         except (RedisError, OSError) as error:
             log.debug("redis_check_failed", error=type(error).__name__)
-            return {"ok": False, "problem": "The queue server does not answer: work waits until it is back."}
-        return {"ok": True}
+            away = "The queue server does not answer. Work waits until it is back; nothing is lost."
+            return {"ok": False, "workers": None, "problem": away}
 
 
 def run(settings: Settings, engine: Application | None = None) -> int:
@@ -163,6 +163,9 @@ def run(settings: Settings, engine: Application | None = None) -> int:
     config = uvicorn.Config(
         web, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3, lifespan="off"
     )
+    signal.signal(
+        signal.SIGTERM, lambda *_: None
+    )  # uvicorn stops in order, then repeats the signal for whoever called it
     inherited = os.environ.get(LISTEN_FD, "")
     try:
         if inherited.isdigit():

@@ -16,11 +16,15 @@ from syncd.clock import from_iso
 Level = Literal["bad", "attention", "calm"]
 
 # What waits for a person: the word for one and for many, what it means, and the command that handles it.
-CONFLICTS = ("conflict", "conflicts", "Two systems say different things and no rule decides.", "syncd conflicts")
-REVIEWS = ("doubtful match", "doubtful matches", "Are these two records the same person or firm?", "syncd reviews")
-DEAD_LETTERS = ("record not taken in", "records not taken in", "A system sent what could not be read.", "syncd dead")
-DEAD = ("write given up", "writes given up", "A system refused what we sent.", "syncd dead")
-HELD = ("write held back", "writes held back", "A rule or a limit stopped it until somebody agrees.", "syncd held")
+CONFLICTS = ("conflict", "conflicts", "Two systems say different things and no rule decides.", "syncd conflicts list")
+REVIEWS = ("doubtful match", "doubtful matches", "Are these two records the same?", "syncd review list")
+ASIDE = (
+    "record put aside",
+    "records put aside",
+    "It could not be read, or a system refused it.",
+    "syncd status --json",
+)
+HELD = ("write held back", "writes held back", "A rule or a limit stopped it.", "syncd plan")
 
 INTENT_WORDS: Mapping[str, str] = {
     "due": "to send",
@@ -28,8 +32,16 @@ INTENT_WORDS: Mapping[str, str] = {
     "unknown": "sent, no answer yet",
     "waiting": "waiting for their time",
     "held": "held back",
-    "dead": "given up",
+    "dead": "put aside",
     "done": "done",
+}
+NUMBER_WORDS: Mapping[str, str] = {
+    "pulled": "read",
+    "changed": "changed",
+    "unchanged": "unchanged",
+    "conflict": "conflict",
+    "held": "held",
+    "dead": "aside",
 }
 MODE_WORDS: Mapping[str, str] = {
     "observe": "Observing: reads and plans, writes nothing",
@@ -95,6 +107,8 @@ class Page:
 def status_page(status: Mapping[str, Any] | None, health: Mapping[str, Any], now: datetime, *, refresh_s: int) -> Page:
     """The page. status: see syncd/status.py; None when it cannot be read. health: see Checks.all."""
     troubles = tuple(part["problem"] for name in ("database", "redis", "sweeper") if not (part := health[name])["ok"])
+    if health["redis"]["workers"] == 0:
+        troubles += ("No worker is running, so due work waits. Start one: syncd up, or syncd worker.",)
     at = health["sweeper"]["at"]
     sweeper = None if at is None else instant(at, now)
     if status is None:
@@ -107,7 +121,7 @@ def status_page(status: Mapping[str, Any] | None, health: Mapping[str, Any], now
             tasks=(),
             connections=(),
             backlog=(),
-            workers=None,
+            workers=health["redis"]["workers"],
             sweeper=sweeper,
             readable=False,
             refresh_s=refresh_s,
@@ -124,7 +138,7 @@ def status_page(status: Mapping[str, Any] | None, health: Mapping[str, Any], now
         tasks=tasks,
         connections=cards,
         backlog=_backlog(status["intents"]),
-        workers=len(status["workers"]),
+        workers=health["redis"]["workers"],
         sweeper=sweeper,
         readable=True,
         refresh_s=refresh_s,
@@ -159,10 +173,12 @@ def _headline(troubles: Sequence[str], tasks: Sequence[Task], cards: Sequence[Co
 
 def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[Task, ...]:
     stopped = [
-        Task(f"{card.name}: {card.problem}", card.remedy, f"syncd doctor {card.name}") for card in cards if card.problem
+        Task(f"{card.name}: {card.problem}", card.remedy, f"syncd connect check {card.name}")
+        for card in cards
+        if card.problem
     ]
     observing = [
-        Task(f"{card.name} observes only", "Look at its plan, then let it write.", f"syncd plan {card.name}")
+        Task(f"{card.name} only observes", "Look at its plan, then approve it.", f"syncd plan {card.name}")
         for card in cards
         if card.mode == "observe" and not card.problem
     ]
@@ -170,9 +186,8 @@ def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[
     counts = (
         (CONFLICTS, status["conflicts"]),
         (REVIEWS, status["reviews"]),
+        (ASIDE, status["dead_letters"]),
         (HELD, intents.get("held", 0)),
-        (DEAD, intents.get("dead", 0)),
-        (DEAD_LETTERS, status["dead_letters"]),
     )
     waiting = [Task(counted(n, one, many), why, command) for (one, many, why, command), n in counts if n]
     return (*stopped, *waiting, *observing)
@@ -197,10 +212,9 @@ def _card(each: Mapping[str, Any], now: datetime) -> ConnectionCard:
 
 
 def _row(row: Mapping[str, Any], now: datetime) -> ResourceRow:
-    words = ("pulled", "changed", "unchanged", "conflict", "held", "dead")
     return ResourceRow(
         name=row["name"],
         last_pull=instant(row["last_pull_at"], now) if row["last_pull_at"] else None,
-        numbers=tuple((word, row[word] or 0) for word in words),
+        numbers=tuple((word, row[name] or 0) for name, word in NUMBER_WORDS.items()),
         due_intents=row["due_intents"] or 0,
     )

@@ -108,7 +108,17 @@ class Description:
     @classmethod
     def load(cls, name: str, *, server: str | None = None, skip: Sequence[str] = ()) -> Description:
         """The document `name` of the vendors' specs; skips the calling test when it is absent."""
-        document, openapi = _read(str(_specs() / name))
+        found = cls.find(name, server=server, skip=skip)
+        if found is None:
+            pytest.skip(f"the vendors' descriptions are not here ({specs()}); set SYNCD_VENDOR_FACTS to their folder")
+        return found
+
+    @classmethod
+    def find(cls, name: str, *, server: str | None = None, skip: Sequence[str] = ()) -> Description | None:
+        """As `load`, but None when the document is absent: for tests that mean something without it, too."""
+        if not (path := specs() / name).is_file():
+            return None
+        document, openapi = _read(str(path))
         first = document["servers"][0]
         url = first["url"]
         for variable, given in first.get("variables", {}).items():
@@ -290,9 +300,6 @@ def _read(path: str) -> tuple[Mapping[str, Any], OpenAPI]:
     return document, read(document, config=Config(spec_validator_cls=None))
 
 
-def _specs() -> Path:
+def specs() -> Path:
     facts = os.environ.get("SYNCD_VENDOR_FACTS") or Path(__file__).resolve().parents[3] / "shared" / "vendors"
-    specs = Path(facts) / "specs"
-    if not specs.is_dir():
-        pytest.skip(f"the vendors' descriptions are not here ({specs}); set SYNCD_VENDOR_FACTS to their folder")
-    return specs
+    return Path(facts) / "specs"

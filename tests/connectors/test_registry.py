@@ -51,7 +51,7 @@ def test_an_unknown_name_gets_the_nearest_right_one(typed: str, meant: str) -> N
 
 
 def test_a_name_like_nothing_gets_the_list() -> None:
-    with pytest.raises(Misconfigured, match="There are: .*clio, .*tryton"):
+    with pytest.raises(Misconfigured, match=r"There are: .*clio, .*tryton"):
         registry.load("xyzzy")
 
 

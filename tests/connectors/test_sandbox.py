@@ -340,12 +340,17 @@ def test_bodies_of_old_log_entries_make_room() -> None:
 def test_stop_ends_every_thread_and_start_may_follow() -> None:
     before = set(threading.enumerate())
     notes = Notes()
+
+    def cut_off() -> None:
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{notes.url}/x", trust_env=False)
+
     with httpx.Client(trust_env=False) as web:
         for _ in range(2):
             notes.start()
             assert web.get(f"{notes.url}/notes").status_code == 200
             notes.faults.add("*", slow(60))
-            asking = threading.Thread(target=lambda: pytest.raises(httpx.TransportError, httpx.get, f"{notes.url}/x"))
+            asking = threading.Thread(target=cut_off)
             asking.start()
             while notes.faults.pending():
                 asking.join(0.01)

@@ -7,8 +7,8 @@ import mappings
 import syncd
 
 CONNECTORS = """
-    Account CanBatch CanCreate CanDelete CanFetch CanFind CanList CanUpdate Capabilities Change Checked Connector Create
-    Cursor CursorExpired Delete Facts Finding JSON Misconfigured MissingPermission NeedsPerson OperationKey Page
+    Access Account CanBatch CanCreate CanDelete CanFetch CanFind CanList CanUpdate Capabilities Change Checked Connector
+    Create Cursor CursorExpired Delete Facts Finding JSON Misconfigured MissingPermission NeedsPerson OperationKey Page
     RateLimited ReconnectNeeded Record Refused Resource Setting ShapeChanged Spec Stale SyncError TryLater
     UnknownOutcome Unreachable Update Version
 """

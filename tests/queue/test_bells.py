@@ -127,7 +127,7 @@ def test_a_job_key_that_is_no_hash_does_not_exist(redis: Redis) -> None:
 
 def test_what_is_written_beside_a_bell_has_no_effect(redis: Redis) -> None:
     """Callbacks import and call what they name, webhooks send to any address, meta is unpickled by plain RQ."""
-    forged: dict[str | bytes, str | bytes] = {
+    forged: dict[str, str | bytes] = {
         "data": packed(OURS),
         "origin": "syncd",
         "success_callback_name": "tests.queue.never_imported.run",
@@ -148,7 +148,8 @@ def test_what_is_written_beside_a_bell_has_no_effect(redis: Redis) -> None:
         "failure_ttl": "-1",
         "ttl": "999999",
     }
-    redis.hset("rq:job:forged", mapping=forged)
+    for name, value in forged.items():
+        redis.hset("rq:job:forged", name, value)
     bell: Job = jobs.Bell.fetch("forged", connection=redis)
     assert (bell.success_callback, bell.failure_callback, bell.stopped_callback) == (None, None, None)
     assert (bell.webhooks, bell.meta, bell.dependency_ids, bell.group_id) == ([], {}, [], None)

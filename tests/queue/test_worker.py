@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-import psutil
 import pytest
 import redis as redis_py
 from redis import Redis
@@ -39,15 +38,10 @@ def redis(workshop: Workshop) -> Redis:
     return jobs.connect(workshop.redis_url)
 
 
-def horse_of(process: int) -> int:
-    """The fork that works for this worker."""
-    found: list[int] = []
-    wait_until(lambda: found.extend(each.pid for each in psutil.Process(process).children()) or found, what="a fork")
-    return found[0]
-
-
 def forge(redis: Redis, job_id: str, data: bytes, **beside: str) -> None:
-    redis.hset(f"rq:job:{job_id}", mapping={"data": data, "origin": "syncd", "status": "queued", **beside})
+    redis.hset(f"rq:job:{job_id}", items=["data", data, "origin", "syncd", "status", "queued"])
+    for name, value in beside.items():
+        redis.hset(f"rq:job:{job_id}", name, value)
     redis.rpush("rq:queue:syncd", job_id)
 
 
@@ -178,7 +172,8 @@ def test_the_fork_of_a_killed_worker_finishes_its_turn_and_ends(workshop: Worksh
     first = workshop.start("worker")
     workshop.add(3, shut=True)
     jobs.ring(redis)
-    (_, horse, _), *_ = workshop.wait_steps("begun", 1)
+    (_, horse, begun_at), *_ = workshop.wait_steps("begun", 1)
+    wait_until(lambda: time.time() > begun_at + jobs.SLICE_S)
     first.kill()
     first.wait()
     workshop.open_all()
@@ -209,7 +204,8 @@ def test_sigterm_lets_the_turn_in_hand_finish(workshop: Workshop, redis: Redis) 
     running = workshop.start("worker")
     workshop.add(3, shut=True)
     jobs.ring(redis)
-    workshop.wait_steps("begun", 1)
+    (_, _, begun_at), *_ = workshop.wait_steps("begun", 1)
+    wait_until(lambda: time.time() > begun_at + jobs.SLICE_S)
     running.terminate()
     workshop.open_all()
     assert running.wait(worker.GRACE_S + 5) == 0

@@ -214,6 +214,7 @@ class Workshop:
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of this home, known by its environment, whoever its parent is."""
+        time.sleep(0.1)  # looking at every process of the machine costs; a poll shall not starve what it waits for
         return [each for each in psutil.process_iter() if _belongs(each, self.home)]
 
     def __enter__(self) -> Self:
@@ -248,7 +249,7 @@ def wait_until(
     while not done():
         if time.monotonic() - started > within_s:
             raise AssertionError(f"waited {within_s} s for: {what}\n{log() if log else ''}")
-        time.sleep(0.01)
+        time.sleep(0.02)
     return time.monotonic() - started
 
 
@@ -271,7 +272,7 @@ def frozen(pid: int) -> Iterator[None]:
 def main(role: str) -> int:
     from syncd import logs, supervisor, sweeper, worker
 
-    logs.configure(form="human", process=f"{role} {os.getpid()}")
+    logs.configure(form="json", process=f"{role} {os.getpid()}")
     home = Path(os.environ["SYNCD_HOME"])
     workers, port = int(os.environ.get("WORKSHOP_WORKERS", "1")), int(os.environ.get("WORKSHOP_PORT", "0"))
     settings = settings_for(home, os.environ.get("SYNCD_REDIS_URL"), workers=workers, port=port)

@@ -35,7 +35,6 @@ from syncd.vault import new_key, parse_key
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home as `syncd init` makes it."""
-    write_key(tmp_path)
     write_firm_template(tmp_path, "Smith & Partners")
     return tmp_path
 
@@ -82,16 +81,31 @@ def _is_setting(line: str) -> bool:
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=60))
 def test_any_firm_name_survives_the_template(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     home = tmp_path_factory.mktemp("firm")
-    write_key(home)
     write_firm_template(home, name)
     assert load_settings(home, {}).firm.name == name
 
 
 def test_neither_key_nor_firm_is_ever_replaced(home: Path) -> None:
+    before = (home / "key").read_text(), (home / "firm.yaml").read_text()
     with pytest.raises(FileExistsError):
         write_key(home)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SettingsError, match="is there already"):
         write_firm_template(home, "Other")
+    (home / "firm.yaml").unlink()
+    write_firm_template(home, "Smith & Partners")
+    assert ((home / "key").read_text(), (home / "firm.yaml").read_text()) == before
+
+
+def test_no_key_is_made_where_one_is_given(tmp_path: Path) -> None:
+    write_firm_template(tmp_path, "Smith", with_key=False)
+    assert not (tmp_path / "key").exists()
+    assert load_settings(tmp_path, {"SYNCD_KEY": new_key()}).firm.name == "Smith"
+
+
+def test_a_home_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="cannot be made: Not a directory"):
+        write_firm_template(tmp_path / "file" / "home", "Smith")
 
 
 def test_the_key_is_readable_by_its_owner_alone(home: Path) -> None:
@@ -245,8 +259,8 @@ def test_a_slip_in_a_variable_is_not_taken_for_silence(home: Path) -> None:
     ]
 
 
-def test_variables_of_the_tests_are_left_alone(home: Path) -> None:
-    assert with_env(home, SYNCD_TEST_POSTGRES_URL="x", SYNCD_VENDOR_FACTS="y", PATH="/bin").firm.name
+def test_variables_that_others_read_are_left_alone(home: Path) -> None:
+    assert with_env(home, SYNCD_TEST_POSTGRES_URL="x", SYNCD_VENDOR_FACTS="y", SYNCD_SECRET_TOKEN="z").firm.name
 
 
 @pytest.mark.parametrize(
@@ -371,13 +385,12 @@ def test_the_environment_overrides_the_file_for_what_a_container_sets(home: Path
     ]
 
 
-def test_home_comes_from_the_argument_the_variable_or_the_users_data_folder(home: Path, tmp_path: Path) -> None:
+def test_home_comes_from_the_argument_the_variable_or_the_users_own_folder(home: Path, tmp_path: Path) -> None:
     assert load_settings(None, {"SYNCD_HOME": str(home)}).home == home
-    elsewhere = tmp_path / "data"
-    write_key(elsewhere / "syncd")
-    write_firm_template(elsewhere / "syncd", "B")
-    assert load_settings(None, {"XDG_DATA_HOME": str(elsewhere)}).home == elsewhere / "syncd"
-    assert load_settings(home, {"SYNCD_HOME": str(elsewhere)}).home == home
+    user = tmp_path / "user"
+    write_firm_template(user / ".syncd", "B")
+    assert load_settings(None, {"HOME": str(user)}).home == user / ".syncd"
+    assert load_settings(home, {"SYNCD_HOME": str(user)}).home == home
 
 
 def test_no_secret_shows_in_settings(home: Path) -> None:

@@ -130,7 +130,7 @@ def test_our_own_exception_keeps_its_text_and_its_place(lines: Lines) -> None:
     error = lines.one()["error"]
     assert error["type"] == "connectors.errors.ReconnectNeeded"
     assert error["message"] == "the vendor refused the token"
-    assert error["trace"][-1].startswith("test_logs.py:")
+    assert error["trace"][-1].startswith("tests/unit/test_logs.py:")
 
 
 def test_a_foreign_exception_loses_its_text_since_it_quotes_values(lines: Lines) -> None:
@@ -143,7 +143,7 @@ def test_a_foreign_exception_loses_its_text_since_it_quotes_values(lines: Lines)
         logs.get("pull").exception("run_failed")
     assert "Jane" not in lines.text
     assert "jane@" not in lines.text
-    assert lines.one()["error"]["cause"].startswith("builtins.ValueError at test_logs.py:")
+    assert lines.one()["error"]["cause"].startswith("builtins.ValueError at tests/unit/test_logs.py:")
 
 
 def test_the_places_of_this_machine_are_not_shown(lines: Lines) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import pickle
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from syncd.vault import Vault, VaultError, new_key, parse_key
 
-KEY, OLD_KEY, OTHER_KEY = (parse_key(new_key()) for _ in range(3))
+# Fixed, so that every xdist worker collects the same test names.
+KEY, OLD_KEY, OTHER_KEY = (hashlib.sha256(name).digest() for name in (b"key", b"old", b"other"))
 
 
 @given(st.binary(max_size=300), st.text(max_size=60))

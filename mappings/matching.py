@@ -1,0 +1,359 @@
+"""Matching: whether two records are one person, organisation or matter. Exact evidence, with vetoes.
+
+`keys` gives the short strings under which candidates meet; `decide` looks at two candidates. Only exact evidence
+links by itself: the same mailbox or phone together with the same full name, or the same number of the firm's own.
+In a law firm the most similar records are the traps (father and son, "Alder II LLC" beside "Alder LLC", couples,
+estates), so a veto outweighs any similarity, and what is doubtful waits for a person. A wrong link is worse than a
+missed one. Pure; symmetric: decide(k, a, b) and decide(k, b, a) are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+from mappings.normalize import Normalizer, emails, names, normalizer, organisations
+from mappings.normalize.text import alnum, fold, tidy
+
+if TYPE_CHECKING:
+    from mappings.canonical import Values
+
+Outcome = Literal["same", "review", "different"]
+
+KEYS_MAX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """outcome: same (link by itself) | review (a person decides) | different. reasons: what spoke, without data."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+
+def keys(kind: str, values: Values, *, region: str = "US") -> tuple[str, ...]:
+    """Under which this record can be found, the most telling first; at most `KEYS_MAX`, () when it says too little.
+
+    i: the firm's own number · e: mailbox (never a desk's, such as info@) · p: phone · w: web domain ·
+    n: given|family name · o: company core|form · m: matter number
+    """
+    made = {
+        "person": _person_keys,
+        "organisation": _organisation_keys,
+        "matter": _matter_keys,
+        "invoice": _invoice_keys,
+    }
+    if kind not in made:
+        return ()
+    found = dict.fromkeys(made[kind](values, normalizer(region)))
+    return tuple(found)[:KEYS_MAX]
+
+
+def decide(kind: str, a: Values, b: Values, *, region: str = "US") -> Verdict:
+    """Whether two records of one kind from different systems are the same. Kinds without rules are never linked."""
+    made = {"person": _person, "organisation": _organisation, "matter": _matter, "invoice": _invoice}
+    if kind not in made:
+        return Verdict("different", ("records of this kind are not matched",))
+    return made[kind](a, b, normalizer(region))
+
+
+# Evidence that persons and organisations share ------------------------------------------------------------------------
+
+
+def _texts(values: Values, field: str) -> str | None:
+    value = values.get(field)
+    return tidy(value) if isinstance(value, str) else None
+
+
+def _all(values: Values, one: str, many: str) -> Iterator[str]:
+    """The primary value first, then those of the set."""
+    if values.get(one):
+        yield values[one]
+    for item in (values.get(many) or {}).values():
+        if item and item.get("value"):
+            yield item["value"]
+
+
+def _mailboxes(values: Values) -> dict[str, None]:
+    """Personal mailboxes, in order."""
+    found = (emails.mailbox(raw) for raw in _all(values, "email", "emails") if "@" in raw and not emails.is_role(raw))
+    return dict.fromkeys(box for box in found if box)
+
+
+def _phones(values: Values, normal: Normalizer) -> dict[str, None]:
+    """Complete numbers, in order; a number that could not be read is no evidence, nor is a fax machine."""
+    faxes = {key for key, item in (values.get("phones") or {}).items() if item and item.get("label") == "fax"}
+    found = (normal.phone_key(raw) for raw in _all(values, "phone", "phones"))
+    return dict.fromkeys(key for key in found if key and key.startswith("+") and key not in faxes)
+
+
+def _domains(values: Values) -> set[str]:
+    """Domains that belong to the organisation: of its web site and of its mail, without mail providers."""
+    found = {emails.domain(raw) for raw in _all(values, "email", "emails")}
+    if site := _texts(values, "website"):
+        host = site.lower().split("://")[-1].split("/")[0].split(":")[0].removeprefix("www.")
+        found.add(host or None)
+    return {d for d in found if d and "." in d and d not in emails.FREE_DOMAINS}
+
+
+def _addresses(values: Values) -> set[str]:
+    return {key for key in (values.get("addresses") or {}) if "|" in key and not key.startswith("|")}
+
+
+# Persons --------------------------------------------------------------------------------------------------------------
+
+
+def _name(values: Values) -> names.Name:
+    return names.name_of(*(_texts(values, f) for f in ("given_name", "middle_name", "family_name", "suffix")))
+
+
+def _full_text(values: Values) -> str:
+    fields = ("prefix", "given_name", "middle_name", "family_name", "suffix")
+    return " ".join(text for f in fields if (text := _texts(values, f)))
+
+
+def _person_keys(values: Values, normal: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "client_number"):
+        yield f"i:{fold(number)}"
+    yield from (f"e:{box}" for box in list(_mailboxes(values))[:2])
+    yield from (f"p:{number}" for number in list(_phones(values, normal))[:2])
+    name = _name(values)
+    if name.given and name.family:
+        yield f"n:{name.given[0]}|{' '.join(name.family)}"
+
+
+def _person(a: Values, b: Values, normal: Normalizer) -> Verdict:
+    vetoes = list(_person_vetoes(a, b))
+    number_a, number_b = _texts(a, "client_number"), _texts(b, "client_number")
+    same_number = bool(number_a and number_b and fold(number_a) == fold(number_b))
+    if number_a and number_b and not same_number:
+        vetoes.append("different client numbers")
+    mail = bool(_mailboxes(a).keys() & _mailboxes(b).keys())
+    phone = bool(_phones(a, normal).keys() & _phones(b, normal).keys())
+    shared = [
+        text
+        for held, text in ((same_number, "same client number"), (mail, "same e-mail"), (phone, "same phone"))
+        if held
+    ]
+    agreement, why = _names_agree(_name(a), _name(b))
+    reasons = (*shared, why, *vetoes)
+    if agreement == "conflict":
+        # Two known names that cannot be one person's: couples and colleagues share mailboxes and phones.
+        return Verdict("review" if same_number else "different", reasons)
+    if vetoes:
+        return Verdict("review" if shared or agreement == "full" else "different", reasons)
+    if agreement == "full" and (same_number or mail):
+        return Verdict("same", reasons)
+    if agreement == "nickname" and (same_number or mail):
+        return Verdict("same", reasons)
+    if agreement == "full" and phone:
+        apart = _mailboxes(a) and _mailboxes(b)  # a household's phone with two mailboxes may be two people
+        return Verdict("review", (*reasons, "different e-mails")) if apart else Verdict("same", reasons)
+    if shared:
+        return Verdict("review", reasons)
+    if agreement == "full":
+        return _by_name_alone(a, b, normal, reasons)
+    return Verdict("different", reasons)
+
+
+def _by_name_alone(a: Values, b: Values, normal: Normalizer, reasons: tuple[str, ...]) -> Verdict:
+    """The same full name and no contact in common."""
+    conflicting = (_mailboxes(a) and _mailboxes(b)) or (_phones(a, normal) and _phones(b, normal))
+    if a.get("birth_date") and a.get("birth_date") == b.get("birth_date"):
+        return Verdict("review", (*reasons, "same date of birth"))
+    if _addresses(a) & _addresses(b):
+        return Verdict("review", (*reasons, "same address"))
+    if {emails.domain(m) for m in _mailboxes(a)} & {emails.domain(m) for m in _mailboxes(b)} - emails.FREE_DOMAINS:
+        return Verdict("review", (*reasons, "same employer's mail domain"))
+    if conflicting:
+        return Verdict("different", (*reasons, "contacts differ"))
+    return Verdict("review", (*reasons, "no contact to compare"))
+
+
+def _person_vetoes(a: Values, b: Values) -> Iterator[str]:
+    """What never links by itself, whatever else agrees."""
+    parties = {names.party(_full_text(a)), names.party(_full_text(b))}
+    if "fiduciary" in parties:
+        yield "an estate, trust or guardianship"
+    if "joint" in parties:
+        yield "more than one person in a record"
+    if organisations.looks_like_one(_full_text(a)) or organisations.looks_like_one(_full_text(b)):
+        yield "an organisation's name in a person's record"
+    one, other = _name(a), _name(b)
+    if one.generation != other.generation:
+        yield (
+            "Jr., Sr. or a numeral on one side"
+            if None in (one.generation, other.generation)
+            else "different generations"
+        )
+    if one.middle and other.middle and not _middles_agree(one.middle, other.middle):
+        yield "different middle names"
+    born_a, born_b = a.get("birth_date"), b.get("birth_date")
+    if born_a and born_b and born_a != born_b:
+        yield "birth dates one slip apart" if _one_slip(born_a, born_b) else "different birth dates"
+
+
+def _middles_agree(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    return all(x == y or (x[0] == y[0] and 1 in (len(x), len(y))) for x, y in zip(a, b, strict=False))
+
+
+def _one_slip(a: str, b: str) -> bool:
+    """One digit typed wrong, or day and month exchanged."""
+    try:
+        one, other = date.fromisoformat(a), date.fromisoformat(b)
+    except ValueError:
+        return False
+    if (one.year, one.month, one.day) == (other.year, other.day, other.month):
+        return True
+    return sum(x != y for x, y in zip(a, b, strict=True)) == 1
+
+
+def _names_agree(a: names.Name, b: names.Name) -> tuple[Literal["full", "nickname", "partial", "conflict"], str]:
+    """How two names agree; "partial" is everything that neither proves nor excludes."""
+    if not (a.given or a.family) or not (b.given or b.family):
+        return "partial", "a name is missing"
+    family, given = _families_agree(a.family, b.family), "none"
+    if a.given and b.given:
+        given = names.given_agreement(a.given[0], b.given[0])
+    elif not (a.given and b.given):
+        given = "missing"
+    if family == "equal" and given == "equal":
+        return "full", "same name"
+    if family == "equal" and given == "nickname":
+        return "nickname", "same family name, short form of the first name"
+    if family == "equal" and given in ("initial", "missing"):
+        return "partial", "same family name, first name not complete"
+    if a.given == b.family and a.family == b.given:
+        return "partial", "first and last name exchanged"
+    if given == "none":
+        # A middle name may be the one that somebody goes by.
+        if family != "none" and (set(a.given) & set(b.middle) or set(b.given) & set(a.middle)):
+            return "partial", "first name is the other's middle name"
+        return "conflict", "different first names"
+    if family == "part":
+        return "partial", "one family name holds the other"
+    if given == "equal":
+        return "partial", "same first name, different family names"
+    return "conflict", "different names"
+
+
+def _families_agree(a: tuple[str, ...], b: tuple[str, ...]) -> Literal["equal", "part", "none"]:
+    if not a or not b:
+        return "part"
+    if a == b or "".join(a) == "".join(b):
+        return "equal"
+    return "part" if set(a) & set(b) else "none"
+
+
+# Organisations --------------------------------------------------------------------------------------------------------
+
+
+def _organisation_keys(values: Values, normal: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "client_number"):
+        yield f"i:{fold(number)}"
+    if name := _texts(values, "name"):
+        parts = organisations.name_of(name)
+        if parts.core or parts.numbers:
+            yield f"o:{' '.join((*parts.core, *parts.numbers))}|{parts.form or ''}"
+            yield f"o:{' '.join((*parts.core, *parts.numbers))}"
+    yield from (f"w:{name}" for name in sorted(_domains(values))[:1])
+    yield from (f"e:{box}" for box in list(_mailboxes(values))[:1])
+    yield from (f"p:{number}" for number in list(_phones(values, normal))[:1])
+
+
+def _organisation(a: Values, b: Values, normal: Normalizer) -> Verdict:
+    name_a, name_b = _texts(a, "name"), _texts(b, "name")
+    number_a, number_b = _texts(a, "client_number"), _texts(b, "client_number")
+    same_number = bool(number_a and number_b and fold(number_a) == fold(number_b))
+    mail = bool(_mailboxes(a).keys() & _mailboxes(b).keys())
+    web = bool(_domains(a) & _domains(b))
+    phone = bool(_phones(a, normal).keys() & _phones(b, normal).keys())
+    shared = [
+        text
+        for held, text in (
+            (same_number, "same client number"),
+            (web, "same web domain"),
+            (mail, "same e-mail"),
+            (phone, "same phone"),
+        )
+        if held
+    ]
+    vetoes = ["different client numbers"] if number_a and number_b and not same_number else []
+    if not name_a or not name_b:
+        return Verdict("review" if shared else "different", (*shared, "a name is missing", *vetoes))
+    agreement, why = _company_names(organisations.name_of(name_a), organisations.name_of(name_b))
+    if {names.party(name_a), names.party(name_b)} & {"fiduciary"} and fold(name_a) != fold(name_b):
+        vetoes.append("an estate or trust")
+    reasons = (*shared, why, *vetoes)
+    if agreement == "different":
+        return Verdict("review" if same_number else "different", reasons)
+    if agreement == "doubt" or vetoes:
+        return Verdict("review" if shared or agreement == "equal" else "different", reasons)
+    if shared:
+        return Verdict("same", reasons)
+    return Verdict("review", (*reasons, "no contact in common"))
+
+
+def _company_names(
+    a: organisations.OrganisationName, b: organisations.OrganisationName
+) -> tuple[Literal["equal", "doubt", "different"], str]:
+    """equal: every word, number and the legal form; doubt: may be a sibling; different: cannot be one company."""
+    if a.numbers != b.numbers:
+        return "different", "a number differs"
+    if a.core != b.core:
+        if "".join(a.core) == "".join(b.core):
+            return "doubt", "names differ in their spaces"
+        common = set(a.core) & set(b.core)
+        if common and (set(a.core) <= set(b.core) or set(b.core) <= set(a.core)):
+            return "doubt", "a word more on one side"
+        return "different", "different names"
+    if not a.core and not a.numbers:
+        return "doubt", "no word to compare"
+    if a.form == b.form:
+        return "equal", "same name and legal form" if a.form else "same name, no legal form"
+    if a.form is None or b.form is None:
+        return "doubt", "legal form on one side only"
+    return "doubt", "different legal forms"
+
+
+# Matters and invoices -------------------------------------------------------------------------------------------------
+
+
+def _matter_keys(values: Values, _: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "number"):
+        yield f"m:{fold(number)}"
+
+
+def _matter(a: Values, b: Values, _: Normalizer) -> Verdict:
+    number_a, number_b = _texts(a, "number"), _texts(b, "number")
+    if not number_a or not number_b:
+        return Verdict("different", ("a matter number is missing",))
+    if fold(number_a) != fold(number_b):
+        return Verdict("different", ("different matter numbers",))
+    words_a, words_b = (_words(v, "name") for v in (a, b))
+    if words_a and words_b and not words_a & words_b:
+        return Verdict("review", ("same matter number", "names have no word in common"))
+    return Verdict("same", ("same matter number",))
+
+
+def _words(values: Mapping[str, Any], field: str) -> set[str]:
+    return {alnum(word) for word in (_texts(dict(values), field) or "").split()} - {""}
+
+
+def _invoice_keys(values: Values, _: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "number"):
+        yield f"i:{fold(number)}"
+
+
+def _invoice(a: Values, b: Values, normal: Normalizer) -> Verdict:
+    number_a, number_b = _texts(a, "number"), _texts(b, "number")
+    if not number_a or not number_b or fold(number_a) != fold(number_b):
+        return Verdict("different", ("different invoice numbers",))
+    for field, text in (("total", "different totals"), ("currency", "different currencies")):
+        if a.get(field) is None or b.get(field) is None:
+            return Verdict("review", ("same invoice number", f"no {field} to compare"))
+        if not normal.same("invoice", field, a[field], b[field]):
+            return Verdict("review", ("same invoice number", text))
+    return Verdict("same", ("same invoice number", "same total"))

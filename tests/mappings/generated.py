@@ -1,0 +1,241 @@
+"""Vendor records generated from a checked plan: every mapped property present, null, empty or missing, and others beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from mappings.canonical import KINDS, LABELS, Field
+from mappings.language import (
+    KeyLine,
+    Label,
+    LinePlan,
+    ListLine,
+    PartLine,
+    Path,
+    Pick,
+    PrimaryLine,
+    RecordPlan,
+    ReferenceLine,
+    SlotsLine,
+    ValueLine,
+    parse,
+)
+from mappings.load import ConnectorMapping, RecordMapping, load, shipped
+from mappings.normalize import Normalizer
+from mappings.normalize.addresses import key_of
+
+JSON = dict[str, Any]
+
+WORDS = ["Jane", "van Dyke", "O'Brien", "Smith, Jr.", "Ælfric", "x", "  padded  ", "two  spaces", "Zoë", "line\nbreak", "🙂", "-"]
+EMAILS = ["jane@x.org", "Jane@X.org", "j.doe@example.com", "info@example.com", "jane@bücher.example", "no address", " a@b.c "]
+PHONES = [
+    *("(212) 555-0100", "+1 212 555 0100", "212.555.0101", "+44 20 7946 0018", "555-0100", "212-555-0102 x12"),
+    *("ask Ann", "020 7946 0018", "(212) 555-0103 (cell)"),
+]
+STREETS = ["1 Main Street", "1 Main St", "2 Elm Avenue, Suite 4", "3 Rue de l'Été", "", None]
+CITIES = ["New York", "Montréal", "", None]
+REGIONS = ["NY", "New York", "QC", "", None]
+POSTCODES = ["10001", "10001-1234", "H2X 1Y4", "", None]
+COUNTRIES = ["US", "USA", "United States", "Canada", "Wonderland", "", None]
+PARTS = {"street": STREETS, "city": CITIES, "region": REGIONS, "postcode": POSTCODES, "country": COUNTRIES}
+DATES = ["2026-11-20", "1980-02-29", "2026-11-20T10:00:00Z", "--11-20", "19800229"]
+DECIMALS: list[Any] = ["750.00", 750, 750.5, 0, "0", "-12.34", 0.1, 1e15]
+
+text = st.sampled_from(WORDS) | st.text(max_size=12)
+
+
+def plans() -> list[tuple[RecordPlan, RecordMapping]]:
+    """Every shipped record mapping, with its plan."""
+    import mappings
+
+    folder = mappings.__path__[0]
+    found = []
+    for connector in shipped():
+        name = f"{connector}.yaml"
+        with open(f"{folder}/{name}", encoding="utf-8") as file:  # noqa: PTH123
+            plan = parse(file.read(), name)
+        found.extend(zip(plan.records, load(connector).mappings, strict=True))
+    return found
+
+
+def vendor_value(line: ValueLine) -> st.SearchStrategy[Any]:
+    field = line.head.field
+    match field.type:
+        case "email":
+            return st.sampled_from(EMAILS)
+        case "phone":
+            return st.sampled_from(PHONES)
+        case "date" | "instant":
+            return st.sampled_from(DATES)
+        case "decimal":
+            return st.sampled_from(DECIMALS) if line.scale is None else st.integers(0, 10**6)
+        case "int":
+            return st.integers(0, 10**6)
+        case "bool":
+            return st.booleans()
+        case "enum":
+            assert line.table is not None
+            return st.sampled_from([v for values in line.table.entries.values() for v in values])
+        case _:
+            long = [] if line.cut is None else [st.just("long " * 200)]
+            empty = [] if line.empty is None else [st.just(line.empty)]
+            return st.one_of(text, *long, *empty)
+
+
+def labels(label: Label) -> st.SearchStrategy[Any]:
+    words = [w for ws in label.entries.values() for w in ws] + ["unheard of"]
+    return st.lists(st.sampled_from(words), max_size=2) if label.among else st.sampled_from([*words, None])
+
+
+@st.composite
+def entries(draw: st.DrawFn, line: ListLine) -> Any:
+    values = {"email": EMAILS, "phone": PHONES}
+    if line.value == ():
+        return draw(st.sampled_from(values[line.head.field.item or ""]))
+    entry: JSON = {"id": draw(st.integers(1, 99)), "unknown": {"kept": draw(text)}}
+    if line.value:
+        place(entry, line.value, draw(st.sampled_from([*values[line.head.field.item or ""], None, ""])))
+    for part, name in line.parts.items():
+        if draw(st.integers(0, 5)):
+            entry[name] = draw(st.sampled_from(PARTS[part]))
+    if line.label is not None and draw(st.booleans()):
+        entry[line.label.key] = draw(labels(line.label))
+    if line.primary and line.primary[0] and draw(st.booleans()):
+        entry[line.primary[0]] = draw(st.booleans())
+    for name, allowed in line.only.items():
+        entry[name] = draw(st.sampled_from([*allowed, "something else"]))
+    return entry
+
+
+def place(body: JSON, path: Path, value: Any) -> None:
+    """Put a value at a path, making what is on the way."""
+    held: Any = body
+    for step, after in zip(path, [*path[1:], None], strict=True):
+        empty: Any = None if after is None else ({} if isinstance(after, str) else [])
+        if isinstance(step, str):
+            if after is None:
+                held[step] = value
+                return
+            if not isinstance(held.get(step), dict | list):
+                held[step] = empty
+            held = held[step]
+        elif isinstance(step, Pick):
+            entry: JSON = {}
+            place(entry, step.path, step.value)
+            held.append(entry)
+            held = entry
+        elif after is None:
+            held[:] = [value, *held[1:]]
+        else:
+            held[:] = held or [empty]
+            held = held[0]
+
+
+@st.composite
+def records(draw: st.DrawFn, plan: RecordPlan) -> JSON:
+    """One vendor record that falls under the plan."""
+    body: JSON = {"id": draw(st.integers(1, 10**6)), "not mapped": {"kept": draw(text)}}
+    for line in plan.lines:
+        for path, strategy in line_values(line):
+            there = draw(st.integers(0, 9))
+            if there >= 2:
+                place(body, path, draw(strategy))
+            elif there == 1:
+                place(body, path, None)
+    for condition in plan.when:
+        place(body, condition.path, draw(st.sampled_from(condition.allowed)))
+    return body
+
+
+def line_values(line: LinePlan) -> list[tuple[Path, st.SearchStrategy[Any]]]:
+    match line:
+        case ValueLine():
+            return [(line.path, vendor_value(line))]
+        case ReferenceLine():
+            number: st.SearchStrategy[Any] = st.integers(1, 9)
+            if line.id_form == "text":
+                number = number.map(str)
+            wrap = line.wrap
+            return [(line.path, number if wrap is None else number.map(lambda n: {str(wrap): n, "name": "old"}))]
+        case KeyLine() | PartLine():
+            return [(line.path, text)]
+        case ListLine():
+            return [(line.path, st.lists(entries(line), max_size=4))]
+        case SlotsLine():
+            slots: list[tuple[Path, st.SearchStrategy[Any]]] = []
+            for slot in line.slots:
+                if slot.path is not None:
+                    slots.append((slot.path, st.sampled_from(EMAILS if line.head.field.item == "email" else PHONES)))
+                slots.extend((path, st.sampled_from(PARTS[part])) for part, path in slot.parts.items())
+            return slots
+        case PrimaryLine():
+            return []
+
+
+def canonical_value(field: Field, plan: RecordPlan, normal: Normalizer) -> st.SearchStrategy[Any]:
+    """Values that the engine could want to write."""
+    if field.type == "set":
+        return canonical_set(field, normal) if field.item != "address" else canonical_addresses()
+    line = next(line for line in plan.lines if line.head.field.name == field.name)
+    some: st.SearchStrategy[Any]
+    match field.type:
+        case "email":
+            some = st.sampled_from(EMAILS)
+        case "phone":
+            some = st.sampled_from(PHONES)
+        case "date":
+            some = st.sampled_from(["2026-11-20", "1980-02-29"])
+        case "decimal":
+            some = st.sampled_from(["750.00", "0", "0.1", "-12.34", "0.3333", "1234567.89"])
+        case "int":
+            some = st.integers(0, 10**6)
+        case "bool":
+            some = st.booleans()
+        case "enum":
+            some = st.sampled_from(field.values)
+        case "ref" if isinstance(line, ReferenceLine):
+            some = st.sampled_from([f"{line.resource}:7", f"{line.resource}:8", "elsewhere:1"])
+        case "ref" if isinstance(line, KeyLine):
+            some = st.sampled_from([f"?{line.kind}.{line.key}=00012-Smith", f"?{line.kind}.{line.key}=" + "9" * 60])
+        case _:
+            some = text | st.just("long " * 200)
+    return some | st.none()
+
+
+@st.composite
+def canonical_set(draw: st.DrawFn, field: Field, normal: Normalizer) -> JSON:
+    found: JSON = {}
+    key = normal.email_key if field.item == "email" else normal.phone_key
+    for raw in draw(st.lists(st.sampled_from(EMAILS if field.item == "email" else PHONES), max_size=4)):
+        item: JSON = {"value": raw}
+        if draw(st.booleans()):
+            item["label"] = draw(st.sampled_from(LABELS))
+        found[str(key(raw))] = item
+    return found
+
+
+@st.composite
+def canonical_addresses(draw: st.DrawFn) -> JSON:
+    found: JSON = {}
+    for _ in range(draw(st.integers(0, 3))):
+        item: JSON = {part: draw(st.sampled_from(PARTS[part])) for part in PARTS if draw(st.integers(0, 5))}
+        item = {part: value or None for part, value in item.items()}
+        key = key_of(item)
+        if draw(st.booleans()):
+            item["label"] = draw(st.sampled_from(LABELS))
+        if key is not None:
+            found[key] = item
+    return found
+
+
+@st.composite
+def canonical_values(draw: st.DrawFn, plan: RecordPlan, mapping: ConnectorMapping | None = None) -> JSON:
+    """Some fields of the plan, each with a value to write."""
+    normal = mapping.normalizer if mapping else Normalizer("US")
+    names = [line.head.field.name for line in plan.lines if line.head.direction != "in"]
+    if not names:
+        return {}
+    chosen = draw(st.lists(st.sampled_from(names), unique=True, min_size=1))
+    return {name: draw(canonical_value(KINDS[plan.kind.name].fields[name], plan, normal)) for name in chosen}
