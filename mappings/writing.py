@@ -361,13 +361,20 @@ class _Elements:
         value = item.get("value")
         return self.value_key(value) if isinstance(value, str) else None
 
+    def shown(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The element as the vendor would hold it: without the parts for which it has no place."""
+        return item
+
     def wanted(self, items: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
-        """The desired elements by our own key. A number typed nationally in another country is written as E.164."""
+        """The desired elements by the key that they will have when read back; those that would have none find no room.
+
+        A number typed nationally in another country is written as E.164.
+        """
         found: dict[str, Mapping[str, Any]] = {}
         for given, item in (items or {}).items():
             if item is None:
                 continue
-            own = self.key(item)
+            own = self.key(self.shown(item))
             if self.field.item == "phone" and given.startswith("+") and own != given:
                 item = {**item, "value": given}
                 own = self.key(item)
@@ -408,6 +415,12 @@ class _ListWriter(_Elements):
             self._choose(entries, chosen_key)
         if entries != before:
             draft.write(self.line.path, entries)
+
+    def shown(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self.is_address:
+            return item
+        parts = {part: self._part(part, item.get(part)) for part in self.line.parts}
+        return {part: value for part, value in parts.items() if value is not NO_ROOM}
 
     def _is_ours(self, entry: Any) -> bool:
         return all(within(entry, (name,)) in allowed for name, allowed in self.line.only.items())
@@ -523,6 +536,7 @@ class _SlotsWriter(_Elements):
         self.slots = line.slots
         self.forced = {n: forced[slot.path] for n, slot in enumerate(line.slots) if slot.path and slot.path in forced}
         self.of_label: dict[Any, int] = {slot.label: n for n, slot in enumerate(line.slots) if slot.label is not None}
+        self.parts = [part for part in line.slots[0].parts if all(part in slot.parts for slot in line.slots)]
         self.without_label = [n for n, slot in enumerate(line.slots) if slot.label is None]
         self.others = [self.of_label[line.others]] if line.others is not None else []
 
@@ -541,6 +555,9 @@ class _SlotsWriter(_Elements):
                 self._write(draft, n, now[n], new, wanted)
             if new is not None:
                 seen.add(new)
+
+    def shown(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {part: item.get(part) for part in self.parts} if self.is_address else item
 
     def _item(self, draft: Draft, n: int) -> dict[str, Any]:
         slot = self.slots[n]

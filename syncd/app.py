@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ from mappings.rollups import Rollup, load_rollups
 from syncd.clock import Clock, SystemClock
 from syncd.config import Settings
 from syncd.core.claims import Same
-from syncd.core.gate import SHIPPED_MATRIX
 from syncd.core.ids import canonical_id
 from syncd.core.settle import Rule
 from syncd.store.database import migrate, open_engine, reading
@@ -74,15 +73,12 @@ class World:
         self.members = members
         self.normalizer = normalizer(settings.firm.region)
         self.rollups: tuple[Rollup, ...] = load_rollups()
-        self.matrix = {**SHIPPED_MATRIX, **{zone: frozenset(row) for zone, row in settings.firm.matrix.items()}}
+        self.matrix = settings.firm.matrix
         self.rule = Rule(first=settings.firm.authority)
         self._rules: dict[str, dict[str, Rule]] = {}
-        for path, chosen in settings.firm.rules.items():
+        for path, rule in settings.firm.rules.items():
             kind, _, name = path.partition(".")
-            authority = chosen.authority or settings.firm.authority
-            self._rules.setdefault(kind, {})[name] = Rule(
-                by=chosen.by, authority=authority, first=authority, tolerance_s=chosen.tolerance_s
-            )
+            self._rules.setdefault(kind, {})[name] = replace(rule, first=rule.first or rule.authority)
         self._same: dict[str, Same] = {}
         self._targets: dict[str, tuple[Target, ...]] = {}
 

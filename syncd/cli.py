@@ -27,7 +27,7 @@ from syncd import connections as connecting
 from syncd import explain as explaining
 from syncd import logs, once, stewards
 from syncd.app import App, WrongKey, open_app
-from syncd.config import FIRM_FILE, Settings, SettingsError, load_settings, write_firm_template
+from syncd.config import FIRM_FILE, Settings, SettingsError, default_home, load_settings, write_firm_template
 from syncd.status import status as current_status
 from syncd.store.database import reading
 from syncd.store.tables import runs as runs_table
@@ -140,12 +140,12 @@ def init(
     home: Home = None,
 ) -> None:
     """Make the home folder: `firm.yaml` to edit, and the key that encrypts credentials (keep a copy of it safe)."""
-    folder = home or Path(os.environ.get("SYNCD_HOME", "")) if (home or os.environ.get("SYNCD_HOME")) else Path.home() / ".syncd"
+    folder = home or default_home(os.environ)
+    keyed = not (os.environ.get("SYNCD_KEY") or os.environ.get("SYNCD_KEY_FILE"))
     try:
-        made = write_firm_template(folder, name)
+        write_firm_template(folder, name, with_key=keyed)
     except SettingsError as error:
         fail(str(error), WRONG)
-    _ = made
     settings = settings_of(folder)
     open_app(settings).close()
     out.print(f"[green]✓[/green] {_plain(str(folder / FIRM_FILE))} holds the settings, {_plain(str(folder / 'key'))} the key.")
@@ -635,7 +635,10 @@ def demo(
 
     if not in_one_go:
         raise typer.Exit(demonstration.up(home, size, lambda line: out.print(_plain(line))))
-    report = demonstration.once(home, size=size, seed=seed, tell=lambda line: err.print(_plain(line)))
+    try:
+        report = demonstration.once(home, size=size, seed=seed, tell=lambda line: err.print(_plain(line)))
+    except demonstration.StoryFailed as error:
+        fail(str(error), NEEDS_PERSON)
     if as_json:
         show_json(report)
     else:

@@ -461,7 +461,8 @@ def _rewrite_item(card: _Card, index: int, key: str, item: JSON) -> None:
     params = line.params
     if (there["types"], there["pref"]) != (item["types"], item["pref"]):
         params = _marked(card, params, item["types"], item["pref"])
-    if all(there[part] == item[part] for part in item if part not in ("types", "pref")):
+    is_same = all(there[part] == item[part] for part in item if part not in ("types", "pref"))
+    if is_same and card.version != "2.1" and not line.encoding():  # neither encoding may be folded like other lines
         card.lines[index] = contentlines.render_escaped(line.label, params, line.value, card.newline)
     elif key == "adrs":
         _rewrite_components(card, index, ADDRESS_KEYS, item, params)

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
-
-import orjson
 
 from connectors.contract import (
     JSON,
@@ -35,7 +30,6 @@ from connectors.contract import (
     Version,
 )
 from connectors.errors import (
-    CursorExpired,
     Misconfigured,
     MissingPermission,
     Refused,
@@ -45,20 +39,18 @@ from connectors.errors import (
 )
 from connectors.salesforce.answers import ADDRESS_REMEDY, DELETED, answer, entries, failure, rows
 from connectors.salesforce.fields import FIELDS, findings, unseen
+from connectors.salesforce.place import Place, instant, moment, quoted, server_time
 
 if TYPE_CHECKING:
     from connectors.http import Reply, VendorHTTP
 
 API_VERSION = "64.0"
+EXTERNAL_ID = "syncd_id__c"
 LOGIN_URL = "https://login.salesforce.com"
 LOGIN_HOSTS = {"login.salesforce.com", "test.salesforce.com"}
 PAGE_MAX = 2000
 COLLECTION_MAX = 200
 ID_CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-
-# How far a pull reaches back before the last one's start. A row becomes visible when its transaction ends, some time
-# after its SystemModstamp was taken; the vendor cuts a request off at ten minutes.
-OVERLAP = timedelta(minutes=10)
 
 # The name under which our writes show in change events. The vendor's own collection of requests sends a content type
 # with requests that have no body, too.
@@ -87,7 +79,7 @@ SPEC = Spec(
             "external_id_field",
             "a Text field on every object (External ID, Unique), which holds our key of a create",
             required=False,
-            default="syncd_id__c",
+            default=EXTERNAL_ID,
         ),
         Setting("fields", "more fields to read, by API name, separated by commas", required=False),
     ),
@@ -112,7 +104,7 @@ class Salesforce:
     def __init__(self, http: VendorHTTP, settings: Mapping[str, str]) -> None:
         self.http = http
         self.root = f"/services/data/v{settings.get('api_version') or API_VERSION}"
-        self.external_id = settings.get("external_id_field") or "syncd_id__c"
+        self.external_id = settings.get("external_id_field") or EXTERNAL_ID
         self.extra = tuple(name.strip() for name in (settings.get("fields") or "").split(",") if name.strip())
         self._described: dict[str, JSON] = {}
 
@@ -127,6 +119,9 @@ class Salesforce:
             raise Misconfigured("base_url is not the address of an org's API.", remedy=ADDRESS_REMEDY)
         if not re.fullmatch(r"\d{2,3}\.0", settings.get("api_version") or API_VERSION):
             raise Misconfigured("api_version is no version of Salesforce's API.", remedy="Set api_version to 64.0.")
+        if not re.fullmatch(r"[A-Za-z]\w{0,79}", settings.get("external_id_field") or EXTERNAL_ID):
+            remedy = "Give the field's API name, such as syncd_id__c."
+            raise Misconfigured("external_id_field is no field name.", remedy=remedy)
         return Access(base, "oauth", token_url=f"{login or LOGIN_URL}/services/oauth2/token")
 
     def check(self) -> Checked:
@@ -307,58 +302,6 @@ class Salesforce:
         return [name for name in dict.fromkeys(wanted) if name in visible]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a cursor means: everything up to (stamp, id) has been read; with `id` empty, up to `stamp` exclusive.
-
-    began  in the middle of a listing: the vendor's clock when it began
-    """
-
-    stamp: str = ""
-    id: str = ""
-    began: str = ""
-
-    @classmethod
-    def of(cls, cursor: Cursor | None) -> Place:
-        if cursor is None:
-            return cls()
-        try:
-            place = cls(**orjson.loads(cursor))
-            for stamp in (place.stamp, place.began or place.stamp):
-                moment(stamp)
-        except (ValueError, TypeError) as error:
-            raise CursorExpired("The stored position is not one of Salesforce's.") from error
-        return place
-
-    def cursor(self) -> Cursor:
-        return Cursor(orjson.dumps({name: value for name, value in asdict(self).items() if value}).decode())
-
-    def condition(self) -> str:
-        """The WHERE clause, with a space before it. The first half alone is what an index can answer."""
-        if not self.stamp:
-            return " "
-        after = quoted(" WHERE SystemModstamp >= {} ", moment(self.stamp))
-        if self.id:
-            after += quoted("AND (SystemModstamp > {} OR Id > {}) ", moment(self.stamp), self.id)
-        return after
-
-    def ended(self, began: str) -> Place:
-        """Where the next pull begins: here, or `OVERLAP` before this pull began if that is earlier.
-
-        Rows older than that were visible before this listing looked for them; newer ones may have appeared behind it.
-        """
-        back = instant(moment(began) - OVERLAP)
-        return Place(stamp=back) if not self.stamp or back <= self.stamp else Place(self.stamp, self.id)
-
-
-def quoted(template: str, *values: object) -> str:
-    """A piece of SOQL with its values quoted and escaped."""
-    # Imported here: the package brings a SOAP stack that takes a second to load, which reading SPEC must not cost.
-    from simple_salesforce.format import format_soql
-
-    return str(format_soql(template, *values))
-
-
 def id18(id_: str) -> str:
     """The 18-character form of an id: old ones have 15, and the two compare unequal.
 
@@ -395,22 +338,3 @@ def one(outcomes: Sequence[Record | SyncError]) -> Record:
 def own(fields: JSON) -> JSON:
     """Fields as they may be sent: an id in the body would name another record."""
     return {name: value for name, value in fields.items() if name.lower() not in ("id", "attributes")}
-
-
-def server_time(reply: Reply) -> datetime:
-    """The vendor's clock: ours may be off, and then changes would be missed."""
-    try:
-        return parsedate_to_datetime(reply.headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError) as error:
-        message = "Salesforce's answer has no date, so the next pull would not know where to begin."
-        raise ShapeChanged(message) from error
-
-
-def moment(text: str) -> datetime:
-    """Reads both of the vendor's spellings, +0000 and Z."""
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def instant(at: datetime | str) -> str:
-    """As cursors hold it; text order is time order."""
-    return (moment(at) if isinstance(at, str) else at).strftime("%Y-%m-%dT%H:%M:%SZ")

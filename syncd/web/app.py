@@ -105,7 +105,7 @@ class Checks:
         self._opening = threading.Lock()
 
     def all(self) -> dict[str, Any]:
-        """{"ok", "process": {"ok", "up_s"}, "database": {"ok"}, "redis": {"ok", "workers"}, "sweeper": {"ok", "at", "age_s"}}.
+        """Parts by name: process (ok, up_s), database (ok), redis (ok, workers), sweeper (ok, at, age_s); and their ok.
 
         A part that is not ok has "problem", for a person. age_s is None when no sweeper has ever run; workers, the
         number of those that listen, is None when Redis is away.

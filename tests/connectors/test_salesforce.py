@@ -138,6 +138,7 @@ def test_tokens_come_from_the_login_host() -> None:
         {"base_url": "https://login.salesforce.com"},
         {"base_url": ACME + "/services/data/v64.0"},
         {"base_url": ACME, "api_version": "v64"},
+        {"base_url": ACME, "external_id_field": "Id = null OR Name"},
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, str]) -> None:

@@ -296,6 +296,13 @@ def test_a_moved_address_loses_the_label_that_described_the_old_place() -> None:
     assert "ADR;TYPE=home:;;9 Other Rd;Town;;12345;US\n" in edited
 
 
+def test_new_types_of_an_encoded_line_leave_its_value_whole() -> None:
+    """Found by generation: quoted-printable must be broken by "=", never folded by a space."""
+    body = {"version": "2.1", "fn": "x", "tels": [{"value": "\u0800" * 9, "types": ["home"], "pref": False}]}
+    changed = [{"value": "\u0800" * 9, "types": ["cell"], "pref": True}]
+    assert vcards.parse(vcards.apply(vcards.serialise(body), {"tels": changed}))["tels"] == changed
+
+
 def test_types_that_are_not_mentioned_stay() -> None:
     edited = vcards.apply(APPLE, {"tels": [{"value": "555-0101"}, {"value": "555-0199"}]})
     assert "TEL;type=CELL;type=VOICE:555-0101\r\n" in edited

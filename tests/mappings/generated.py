@@ -28,8 +28,29 @@ from mappings.normalize.addresses import key_of
 
 JSON = dict[str, Any]
 
-WORDS = ["Jane", "van Dyke", "O'Brien", "Smith, Jr.", "Ælfric", "x", "  padded  ", "two  spaces", "Zoë", "line\nbreak", "🙂", "-"]
-EMAILS = ["jane@x.org", "Jane@X.org", "j.doe@example.com", "info@example.com", "jane@bücher.example", "no address", " a@b.c "]
+WORDS = [
+    "Jane",
+    "van Dyke",
+    "O'Brien",
+    "Smith, Jr.",
+    "Ælfric",
+    "x",
+    "  padded  ",
+    "two  spaces",
+    "Zoë",
+    "line\nbreak",
+    "🙂",
+    "-",
+]
+EMAILS = [
+    "jane@x.org",
+    "Jane@X.org",
+    "j.doe@example.com",
+    "info@example.com",
+    "jane@bücher.example",
+    "no address",
+    " a@b.c ",
+]
 PHONES = [
     *("(212) 555-0100", "+1 212 555 0100", "212.555.0101", "+44 20 7946 0018", "555-0100", "212-555-0102 x12"),
     *("ask Ann", "020 7946 0018", "(212) 555-0103 (cell)"),

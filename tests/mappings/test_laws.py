@@ -16,7 +16,11 @@ from tests.mappings.generated import canonical_values, plans, records
 JSON = dict[str, Any]
 ALL = {f"{mapping.connector}: {mapping.resource} -> {mapping.kind}": (plan, mapping) for plan, mapping in plans()}
 every_mapping = pytest.mark.parametrize("name", ALL)
-laws = settings(max_examples=int(os.environ.get("SYNCD_LAW_EXAMPLES", "30")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+laws = settings(
+    max_examples=int(os.environ.get("SYNCD_LAW_EXAMPLES", "30")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def after(body: JSON | None, changes: JSON) -> JSON:
@@ -79,7 +83,9 @@ def test_a_write_touches_only_what_differs_and_keeps_what_is_not_mapped(name: st
     for property_name, value in changes.items():
         held = body.get(property_name)
         if isinstance(value, list) and isinstance(held, list):
-            before = [(entry["id"], entry["unknown"]) for entry in held if isinstance(entry, dict) and "unknown" in entry]
+            before = [
+                (entry["id"], entry["unknown"]) for entry in held if isinstance(entry, dict) and "unknown" in entry
+            ]
             now = [(entry["id"], entry["unknown"]) for entry in value if isinstance(entry, dict) and "unknown" in entry]
             assert [entry for entry in before if entry in now] == now, "kept entries keep their ids, data and order"
 

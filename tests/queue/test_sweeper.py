@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
 
 from syncd import embedded, jobs
 from syncd.clock import FixedClock
@@ -20,6 +24,8 @@ from tests.queue.workshop import WORKSHOP, Workshop, wait_until
 if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy import Engine
+
+    from tests.servers import Postgres
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -164,24 +170,36 @@ def test_a_sweeper_outlives_an_outage_of_redis_and_says_so_once(
     sweeping.stop()
 
 
+@contextmanager
+def refused(postgres: Postgres, database_url: str) -> Iterator[None]:
+    """The database throws everybody out and lets nobody in."""
+    named = str(make_url(database_url).database)
+    name = sql.Identifier(named)
+    admin = make_url(postgres.admin_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [named])
+        try:
+            yield
+        finally:
+            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+
+
 def test_a_sweeper_outlives_an_outage_of_the_database_and_says_so_once(
-    workshop: Workshop, caplog: pytest.LogCaptureFixture
+    home: Path, valkey_url: str, postgres: Postgres, postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sweeping = sweep(workshop)
-    workshop.add()
-    path, away = workshop.home / "workshop.db", workshop.home / "away"
-    assert sweeping.once() == 1
-    workshop.engine.dispose()
-    shutil.move(path, away)
-    path.mkdir()  # whoever opens it now is refused
-    with caplog.at_level("INFO"):
-        assert [sweeping.once() for _ in range(3)] == [0, 0, 0]
-        path.rmdir()
-        shutil.move(away, path)
+    with Workshop(home, valkey_url, database_url=postgres_url) as workshop, caplog.at_level("INFO"):
+        workshop.add()
+        sweeping = sweep(workshop)
+        assert sweeping.once() == 1
+        with jobs.connect(valkey_url) as redis:
+            redis.flushall()
+        with refused(postgres, postgres_url):
+            assert [sweeping.once() for _ in range(3)] == [0, 0, 0]
+        assert sweeping.once() == 1
         sweeping.once()
-        sweeping.once()
+        sweeping.stop()
     assert [event for event in caplog.messages if event in ("unreachable", "back")] == ["unreachable", "back"]
-    sweeping.stop()
 
 
 # --- as processes ---

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,12 +137,16 @@ def settings_for(home: Path, redis_url: str | None, *, workers: int = 1, port: i
 
 @dataclass
 class Workshop:
-    """A home with a database, and the processes that a test starts for it. Leaving it ends all of them."""
+    """A home with a database, and the processes that a test starts for it. Leaving it ends all of them.
+
+    Another database_url than the home's own is for a test that starts no process.
+    """
 
     home: Path
     redis_url: str | None = None
     workers: int = 1
     port: int = 0
+    database_url: str = ""
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -154,7 +158,8 @@ class Workshop:
 
     @property
     def settings(self) -> Settings:
-        return settings_for(self.home, self.redis_url, workers=self.workers, port=self.port)
+        settings = settings_for(self.home, self.redis_url, workers=self.workers, port=self.port)
+        return replace(settings, database_url=self.database_url) if self.database_url else settings
 
     # --- the table of work ---
 
