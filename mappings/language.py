@@ -900,6 +900,8 @@ class _Lines:
             for name, (_, value_node) in (reader.entries(spec["only"][1], "only").items() if "only" in spec else ())
         }
         label = self._label(spec["label"][1]) if "label" in spec else None
+        if value == () and (primary not in (None, FIRST) or label is not None or only):
+            reader.fail(name_node, f"{field.name}: entries that are plain values have no place for a label or a flag")
         if path is None or (value is None and not parts):
             return None
         self.claim(head, name_node, (*path, Pick(tuple(only), str(sorted(only.values(), key=str)))) if only else path)

@@ -394,15 +394,17 @@ class _ListWriter(_Elements):
 
     def __call__(self, values: Values, held: Values, draft: Draft) -> None:
         name = self.field.name
-        has_set = name in values
+        has_set = name in values and values[name] != held.get(name)
         chosen = values.get(self.primary.name) if self.primary else None
+        if not has_set and (chosen is None or (self.primary and chosen == held.get(self.primary.name))):
+            return
         chosen_key = self.value_key(chosen) if chosen else None
-        if not has_set and chosen_key is None:
+        if name not in values and chosen_key is None:
             return
         before = draft.read(self.line.path)
         before = before if isinstance(before, list) else []
-        entries: list[Any] = copy.deepcopy(before)
-        if has_set:
+        entries: list[Any] = list(before)
+        if name in values:
             wanted = self.wanted(values[name])
             if chosen_key is not None and chosen_key not in wanted:
                 wanted[chosen_key] = {"value": chosen}
@@ -440,20 +442,21 @@ class _ListWriter(_Elements):
             if key is None:
                 yield entry
             elif key in wanted:
-                if key not in seen:
-                    self._patch(entry, wanted[key])
+                yield entry if key in seen else self._patched(entry, wanted[key])
                 seen.add(key)
-                yield entry
 
-    def _patch(self, entry: Any, item: Mapping[str, Any]) -> None:
+    def _patched(self, entry: Any, item: Mapping[str, Any]) -> Any:
+        """The entry with what the element states differently; the given one is left as it is."""
         if not isinstance(entry, dict):
-            return
+            return entry
+        entry = dict(entry)
         for part, name in self.line.parts.items():
             if part in item and addresses.part(part, entry.get(name)) != addresses.part(part, item[part]):
                 value = self._part(part, item[part])
                 if value is not NO_ROOM:
                     entry[name] = value
         self._write_label(entry, item.get("label"))
+        return entry
 
     def _part(self, part: str, value: str | None) -> Any:
         """One part as the vendor takes it; a country that must be a code and is unknown finds no room."""
@@ -517,10 +520,9 @@ class _ListWriter(_Elements):
         if flagged is None or self._entry_key(flagged) == chosen:
             return
         target = next(entry for entry in ours if self._entry_key(entry) == chosen)
-        for entry in ours:
-            if entry is target or flag(entry):
-                entry.pop(read, None)
-                entry[write] = entry is target
+        for n, entry in enumerate(entries):
+            if entry is target or (self._entry_key(entry) is not None and flag(entry)):
+                entries[n] = {k: v for k, v in entry.items() if k != read} | {write: entry is target}
 
 
 class _SlotsWriter(_Elements):
@@ -541,9 +543,14 @@ class _SlotsWriter(_Elements):
         self.others = [self.of_label[line.others]] if line.others is not None else []
 
     def __call__(self, values: Values, held: Values, draft: Draft) -> None:
-        if self.field.name not in values:
+        name = self.field.name
+        if name not in values:
             return
-        wanted = self.wanted(values[self.field.name])
+        if values[name] == held.get(name) and all(
+            primary not in values or values[primary] == held.get(primary) for primary in self.forced.values()
+        ):
+            return
+        wanted = self.wanted(values[name])
         now = [self._held(draft, n) for n in range(len(self.slots))]
         fixed = {n for n, primary in self.forced.items() if primary in values}
         taken = self._assign(wanted, now, fixed)

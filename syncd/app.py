@@ -97,9 +97,7 @@ class World:
                 field_name = name.partition("/")[0]
                 if field_name not in known:
                     return False
-                if "/" in name and (a is None or b is None):
-                    return False
-                return equal(kind, field_name, a, b)
+                return equal(kind, name, a, b)
 
             self._same[kind] = same
         return self._same[kind]

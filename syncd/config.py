@@ -425,7 +425,7 @@ class _FirmReader:
             "region": self._region,
             "authority": self._connections,
             "rules": lambda node: self._rules(node, authority),
-            "poll_s": lambda node: self._scalar(node, lambda text: _whole(text, 5, 86_400)),
+            "poll_s": lambda node: self._scalar(node, lambda text: _whole(text, 1, 86_400)),
             "workers": lambda node: self._scalar(node, lambda text: _whole(text, 1, 64)),
             "listen": lambda node: self._scalar(node, _listen),
             "matrix": self._matrix,

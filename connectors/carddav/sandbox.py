@@ -227,7 +227,7 @@ class CardDavSandbox(Sandbox):
 
     def _item(self, path: str, names: Sequence[str] | None) -> str:
         has = self._properties(path)
-        names = list(has) if names is None else names
+        names = [name for name in has if name != dav.ADDRESS_DATA] if names is None else names
         found = "".join(tagged(name, has[name]) for name in names if name in has)
         missing = "".join(tagged(name, "") for name in names if name not in has)
         parts = propstat(found, "200 OK") if found else ""

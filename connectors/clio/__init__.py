@@ -30,6 +30,7 @@ from connectors.clio.answers import (
 from connectors.clio.payloads import COLLECTIONS, holds, narrowed, outgoing
 from connectors.contract import (
     JSON,
+    Access,
     Account,
     Checked,
     Create,
@@ -122,6 +123,12 @@ class Clio:
     def __init__(self, http: VendorHTTP, settings: Mapping[str, str]) -> None:
         self.http = http
         self.settings = settings
+
+    @staticmethod
+    def access(settings: Mapping[str, str]) -> Access:
+        """Each region signs in at its own server. https://docs.developers.clio.com/api-docs/authorization"""
+        root = base_url(settings)
+        return Access(root, "oauth", token_url=f"{root}/oauth/token")
 
     def check(self) -> Checked:
         """Names the firm, then reads one record of every resource. What may be written shows only by writing."""

@@ -24,7 +24,8 @@ ROLES = frozenset(
 FREE_DOMAINS = frozenset(
     """126.com 163.com aim.com aol.com att.net bellsouth.net btinternet.com charter.net comcast.net cox.net
     earthlink.net fastmail.com free.fr gmail.com gmx.com gmx.de gmx.net googlemail.com hey.com hotmail.co.uk
-    hotmail.com hotmail.fr icloud.com juno.com laposte.net libero.it live.com mac.com mail.com mail.ru me.com msn.com naver.com orange.fr
+    hotmail.com hotmail.fr icloud.com juno.com laposte.net
+    libero.it live.com mac.com mail.com mail.ru me.com msn.com naver.com orange.fr
     outlook.com pm.me proton.me protonmail.com qq.com rocketmail.com sbcglobal.net sky.com t-online.de tutanota.com
     verizon.net wanadoo.fr web.de yahoo.co.uk yahoo.com yahoo.fr yandex.ru ymail.com zoho.com""".split()
 )

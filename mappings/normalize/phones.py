@@ -48,8 +48,9 @@ def key(raw: str, region: str) -> str | None:
     text = raw.strip()
     if not text:
         return None
-    if text.startswith(("raw:", "tel:")):
-        text = text[4:]
+    if text.startswith("raw:"):
+        return text if len(text) > 4 else None
+    text = text.removeprefix("tel:")
     if short := _short_path(text, region):
         return short
     cleaned = _NOTES.sub(" ", text).split("/")[0].split("|")[0].strip()

@@ -90,7 +90,7 @@ class Story:
     def run(self) -> dict[str, Any]:
         with self._stage("start"):
             wait_for_systems(self.place)
-            self._until(self._connected, "the systems to be connected")
+            self._until(self._connected, "the systems to be connected", limit_s=90)
         with self._stage("first_sync"):
             self._until(self._first_pulls, "the first readings")
             self.rounds("first sync")

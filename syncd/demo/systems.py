@@ -1,6 +1,6 @@
 """The demo firm's systems as processes: each a sandbox of its vendor, filled from one roster, keeping its data in a file.
 
-`python -m syncd.demo.systems clio --port 9101 --state FILE --size 300` runs one; `up` runs all of them with the service.
+`python -m syncd.demo clio --port 9101 --state FILE --size 300` runs one; `up` runs all of them with the service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from connectors.carddav import vcards
 from connectors.carddav.sandbox import CardDavSandbox
 from connectors.clio.sandbox import ClioSandbox
 from connectors.salesforce.sandbox import SalesforceSandbox
-from connectors.sandbox import Sandbox, main
+from connectors.sandbox import Sandbox
 from syncd import connections, supervisor
 from syncd.app import App, open_app
 from syncd.config import FIRM_FILE, SettingsError, load_settings, write_firm_template
@@ -163,7 +163,7 @@ def children(home: Path, place: Mapping[str, Any]) -> list[supervisor.Child]:
         supervisor.Child(
             f"{SYSTEMS[name]} sandbox ({name})",
             (
-                sys.executable, "-m", "syncd.demo.systems", name, "--port", str(place["ports"][name]),
+                sys.executable, "-m", "syncd.demo", name, "--port", str(place["ports"][name]),
                 "--state", str(home / f"{name}.jsonl"), "--size", str(place["size"]), "--seed", str(place["seed"]),
             ),
         )  # fmt: skip
@@ -235,7 +235,7 @@ def up(home: Path | None, size: int, tell: Callable[[str], None], *, seed: int =
     place = json.loads((folder / PLACE).read_text())
     tell(f"Demo firm in {folder} ({place['size']} people): clio (Clio), crm (Salesforce), cards (an address book).")
     joiner = subprocess.Popen(  # noqa: S603 (our own command)
-        [sys.executable, "-m", "syncd.demo.systems", "connect", str(folder)], stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "syncd.demo", "connect", str(folder)], stdin=subprocess.DEVNULL
     )
     try:
         return supervisor.run(settings, extra=children(folder, place), announce=tell)
@@ -253,20 +253,12 @@ def _settings(folder: Path, *, size: int, seed: int, port: int | None, tell: Cal
         return None
 
 
-def _connect_main(folder: Path) -> None:
+def join_firm(folder: Path) -> None:
     app = open_app(load_settings(folder, os.environ))
     place = json.loads((folder / PLACE).read_text())
     try:
         connect(app, place, lambda line: print(line, flush=True))
-        if place.get("told"):
-            return
-        print("The first sync is running. Watch it: syncd status --home", folder, flush=True)
+        print(f"Syncing. What is where: syncd status --home {folder}", flush=True)
     finally:
         app.close()
 
-
-if __name__ == "__main__":
-    if sys.argv[1] == "connect":
-        _connect_main(Path(sys.argv[2]))
-    else:
-        main(FACTORIES[sys.argv[1]], sys.argv[2:])

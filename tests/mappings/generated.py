@@ -1,4 +1,4 @@
-"""Vendor records generated from a checked plan: every mapped property present, null, empty or missing, and others beside it."""
+"""Vendor records generated from a checked plan: mapped properties there, null, empty or missing, others beside."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def plans() -> list[tuple[RecordPlan, RecordMapping]]:
     import mappings
 
     folder = mappings.__path__[0]
-    found = []
+    found: list[tuple[RecordPlan, RecordMapping]] = []
     for connector in shipped():
         name = f"{connector}.yaml"
         with open(f"{folder}/{name}", encoding="utf-8") as file:  # noqa: PTH123

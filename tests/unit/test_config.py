@@ -190,7 +190,7 @@ poll_s: 60
         'firm.yaml:6: unknown part of a rule "tolerance"; did you mean tolerance_s?',
         'firm.yaml:7: expected a field such as person.title, found "title"',
         'firm.yaml:8: expected `name: value` lines, found "latest"',
-        'firm.yaml:9: expected a whole number from 5 to 86400, found "yes"',
+        'firm.yaml:9: expected a whole number from 1 to 86400, found "yes"',
         'firm.yaml:10: expected a whole number from 1 to 64, found "65"',
         'firm.yaml:11: expected host:port such as 127.0.0.1:8620, found "localhost"',
         'firm.yaml:13: unknown zone "marketting"; did you mean marketing?',
