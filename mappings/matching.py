@@ -9,7 +9,7 @@ missed one. Pure; symmetric: decide(k, a, b) and decide(k, b, a) are equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,31 +67,38 @@ def _texts(values: Values, field: str) -> str | None:
     return tidy(value) if isinstance(value, str) else None
 
 
-def _all(values: Values, one: str, many: str) -> Iterator[str]:
-    """The primary value first, then those of the set."""
-    if values.get(one):
-        yield values[one]
-    for item in (values.get(many) or {}).values():
-        if item and item.get("value"):
-            yield item["value"]
+def _normal(values: Values, one: str, many: str, key_of: Callable[[str], str | None]) -> list[str]:
+    """The normalized values, the primary one first. Those of a set are its keys, so they need not be made again."""
+    items = values.get(many) or {}
+    found = [key for key, item in items.items() if item and item.get("value")]
+    primary = values.get(one)
+    if primary:
+        first = next((key for key in found if items[key]["value"] == primary), None) or key_of(primary)
+        if first in found:
+            found.remove(first)
+        if first is not None:
+            found.insert(0, first)
+    return found
 
 
 def _mailboxes(values: Values) -> dict[str, None]:
     """Personal mailboxes, in order."""
-    found = (emails.mailbox(raw) for raw in _all(values, "email", "emails") if "@" in raw and not emails.is_role(raw))
-    return dict.fromkeys(box for box in found if box)
+    found = [emails.personal(address) for address in _normal(values, "email", "emails", emails.key)]
+    return dict.fromkeys([box for box in found if box])
 
 
 def _phones(values: Values, normal: Normalizer) -> dict[str, None]:
     """Complete numbers, in order; a number that could not be read is no evidence, nor is a fax machine."""
-    faxes = {key for key, item in (values.get("phones") or {}).items() if item and item.get("label") == "fax"}
-    found = (normal.phone_key(raw) for raw in _all(values, "phone", "phones"))
-    return dict.fromkeys(key for key in found if key and key.startswith("+") and key not in faxes)
+    items = values.get("phones") or {}
+    found = _normal(values, "phone", "phones", normal.phone_key)
+    return dict.fromkeys(
+        [key for key in found if key[:1] == "+" and (key not in items or items[key].get("label") != "fax")]
+    )
 
 
 def _domains(values: Values) -> set[str]:
     """Domains that belong to the organisation: of its web site and of its mail, without mail providers."""
-    found = {emails.domain(raw) for raw in _all(values, "email", "emails")}
+    found = {emails.domain(address) for address in _normal(values, "email", "emails", emails.key)}
     if site := _texts(values, "website"):
         host = site.lower().split("://")[-1].split("/")[0].split(":")[0].removeprefix("www.")
         found.add(host or None)
@@ -117,11 +124,18 @@ def _full_text(values: Values) -> str:
 def _person_keys(values: Values, normal: Normalizer) -> Iterator[str]:
     if number := _texts(values, "client_number"):
         yield f"i:{fold(number)}"
-    yield from (f"e:{box}" for box in list(_mailboxes(values))[:2])
-    yield from (f"p:{number}" for number in list(_phones(values, normal))[:2])
-    name = _name(values)
-    if name.given and name.family:
-        yield f"n:{name.given[0]}|{' '.join(name.family)}"
+    for box in list(_mailboxes(values))[:2]:
+        yield f"e:{box}"
+    for phone in list(_phones(values, normal))[:2]:
+        yield f"p:{phone}"
+    given, family = values.get("given_name"), values.get("family_name")
+    if given and family:
+        pair = names.pair(given, family)
+    else:
+        name = _name(values)
+        pair = (name.given[0], " ".join(name.family)) if name.given and name.family else None
+    if pair is not None:
+        yield f"n:{pair[0]}|{pair[1]}"
 
 
 def _person(a: Values, b: Values, normal: Normalizer) -> Verdict:

@@ -437,6 +437,8 @@ def plan(
             out.print(f"    {change['field']}: {_plain(text_of(change['before']))} → {_plain(text_of(change['after']))}")
         if entry["operation"] == "wait":
             out.print(f"    waits for {entry['for']}, to which it refers")
+        if entry["operation"] == "review":
+            out.print("    waits until somebody has said whether it is the same as another: syncd review list")
         if entry["decision"]["redacted"]:
             out.print(f"    stays behind: {', '.join(entry['decision']['redacted'])} ({_plain(entry['decision']['rule'])})")
     counted: dict[str, int] = {}

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from connectors.contract import (
     Capabilities,
@@ -34,12 +34,22 @@ from syncd import logs
 from syncd.clock import from_iso, iso
 from syncd.core.claims import Flat, LinkState, decode, flatten, found_ours
 from syncd.core.gate import Decision, decide
-from syncd.core.plan import Nothing, Planned, References, Refusal, WaitFor, Write, outgoing, plan_write
+from syncd.core.plan import (
+    Nothing,
+    Planned,
+    References,
+    Refusal,
+    WaitFor,
+    WaitForReview,
+    Write,
+    outgoing,
+    plan_write,
+)
 from syncd.reconcile import REFERENCE, Arrival, Reconciler, owe
 from syncd.runs import Run
 from syncd.seams import seam
 from syncd.store.database import among, reading
-from syncd.store.tables import conflicts, intents, links, pending_refs, records, writes
+from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +77,7 @@ class Owed:
     refs: References
     frozen: frozenset[str]
     decision: Decision
+    doubtful: bool = False
     planned: Planned | None = None
     key: OperationKey = OperationKey("")
     operation: str = ""
@@ -264,6 +275,9 @@ class Delivery:
                 elif isinstance(each.planned, WaitFor):
                     why = f"It refers to {each.planned.canonical_id}, which has no record in {self.lease.connection} yet."
                     sql.execute(update(intents).where(mine).values(state="waiting", why=why, remedy="Nothing to do: it goes on by itself."))
+                elif isinstance(each.planned, WaitForReview):
+                    why = "It may be the same as another record; a new one is not made before somebody has looked."
+                    sql.execute(update(intents).where(mine).values(state="waiting", why=why, remedy="syncd review list"))
                 elif isinstance(each.planned, Refusal):
                     sql.execute(
                         update(intents)
@@ -482,6 +496,7 @@ def load_owed(
         else:
             dead.add(link["canonical_id"])
     frozen = _frozen(sql, world, by_id)
+    doubtful = _doubtful(sql, by_id)
     goldens = {canonical: orjson.loads(row["golden"]) for canonical, row in by_id.items()}
     refs = _references(sql, world, connection, goldens, {c: row["kind"] for c, row in by_id.items()}, here)
     owed: list[Owed] = []
@@ -505,7 +520,7 @@ def load_owed(
             body = orjson.loads(link["body"]) if link is not None else None
             candidate = Owed(
                 row, {**record, "golden": goldens[canonical]}, link, len(found) > 1, state, body, lens,
-                refs, frozen.get(canonical, frozenset()), decision,
+                refs, frozen.get(canonical, frozenset()), decision, canonical in doubtful,
             )  # fmt: skip
             if chosen is None:
                 chosen = candidate
@@ -523,6 +538,8 @@ def plan_owed(world: World, each: Owed) -> Planned:
         return Nothing()
     if _cascades(world, each):
         return Write({}, {}, {}) if each.link is not None else Nothing()
+    if each.link is None and each.doubtful:
+        return WaitForReview()
     return plan_write(
         each.record["golden"],
         each.frozen,
@@ -553,6 +570,18 @@ def _frozen(sql: Connection, world: World, by_id: Mapping[str, Mapping[str, Any]
     ):
         frozen.setdefault(canonical, set()).update(world.references(by_id[canonical]["kind"]))
     return {canonical: frozenset(names) for canonical, names in frozen.items()}
+
+
+def _doubtful(sql: Connection, by_id: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Records for which a steward still has to say whether they are the same as another."""
+    found: set[str] = set()
+    for row in sql.execute(
+        select(reviews.c.a, reviews.c.b).where(
+            reviews.c.state == "open", or_(among(sql, reviews.c.a, by_id), among(sql, reviews.c.b, by_id))
+        )
+    ):
+        found.update((row.a, row.b))
+    return found
 
 
 def _references(

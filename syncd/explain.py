@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import or_, select
 
 from syncd.core.claims import decode
-from syncd.core.plan import Refusal, WaitFor, Write
+from syncd.core.plan import Refusal, WaitFor, WaitForReview, Write
 from syncd.deliver import load_owed, plan_owed
 from syncd.stewards import NotFound
 from syncd.store.database import reading
@@ -137,6 +137,8 @@ def plan(app: App, connection: str | None = None) -> list[dict[str, Any]]:
                         found.append({**entry, "operation": operation, "changes": changes})
                     elif isinstance(planned, WaitFor):
                         found.append({**entry, "operation": "wait", "for": planned.canonical_id, "changes": []})
+                    elif isinstance(planned, WaitForReview):
+                        found.append({**entry, "operation": "review", "changes": []})
                     elif isinstance(planned, Refusal):
                         found.append({**entry, "operation": "refused", "why": planned.rule, "changes": []})
     return found

@@ -20,6 +20,7 @@ ROLES = frozenset(
     security service services staff support team webmaster welcome""".split()
 )
 """Local parts that belong to a desk, not to a person."""
+_JOINTS = str.maketrans("", "", "._-")
 
 FREE_DOMAINS = frozenset(
     """126.com 163.com aim.com aol.com att.net bellsouth.net btinternet.com charter.net comcast.net cox.net
@@ -77,11 +78,13 @@ def key(raw: str) -> str | None:
 def mailbox(raw: str) -> str | None:
     """The key without what the provider ignores: jane.doe+x@googlemail.com is janedoe@gmail.com. For matching only."""
     text = key(raw)
-    if text is None:
-        return None
-    local, at, domain = text.rpartition("@")
+    return None if text is None else _mailbox_of(text)
+
+
+def _mailbox_of(address: str) -> str:
+    local, at, domain = address.rpartition("@")
     if not at or domain not in _PROVIDERS:
-        return text
+        return address
     domain, separator, has_dots = _PROVIDERS[domain]
     local = local.partition(separator)[0] or local
     return f"{local.replace('.', '') if has_dots else local}@{domain}"
@@ -89,8 +92,18 @@ def mailbox(raw: str) -> str | None:
 
 def is_role(raw: str) -> bool:
     """True for info@, reception@ and the like: the address of a desk that many people share."""
-    local = (key(raw) or "").rpartition("@")[0].partition("+")[0]
-    return local.replace(".", "").replace("_", "").replace("-", "") in ROLES or local in ROLES
+    return _is_desk((key(raw) or "").rpartition("@")[0])
+
+
+def _is_desk(local: str) -> bool:
+    local = local.partition("+")[0]
+    return local in ROLES or local.translate(_JOINTS) in ROLES
+
+
+def personal(address: str) -> str | None:
+    """The mailbox of an address in its normalized form (its `key`), or None for a desk's and for what is no address."""
+    local, at, _ = address.rpartition("@")
+    return None if not at or _is_desk(local) else _mailbox_of(address)
 
 
 def domain(raw: str) -> str | None:

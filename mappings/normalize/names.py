@@ -253,13 +253,38 @@ def name_of(given: str | None, middle: str | None, family: str | None, suffix: s
     if kind == "person" and (not given or not family) and len(_tokens(given or family)) > 1:
         _, given, middle_2, family, suffix_2 = split(given or family or "")
         middle, suffix = middle or middle_2, suffix or suffix_2
-    family_tokens = list(_tokens(family))
-    found = generation(suffix)
-    while len(family_tokens) > 1 and family_tokens[-1] in _GENERATIONS:
-        found = found or _GENERATIONS[family_tokens[-1]]
-        family_tokens.pop()
+    family_tokens, found = _family(family)
     given_tokens = _tokens(given)
-    return Name(given_tokens[:1], given_tokens[1:] + _tokens(middle), tuple(family_tokens), found, kind)
+    return Name(given_tokens[:1], given_tokens[1:] + _tokens(middle), family_tokens, generation(suffix) or found, kind)
+
+
+def _family(text: str | None) -> tuple[tuple[str, ...], str | None]:
+    """The family name's words, and the generation that was typed behind them."""
+    tokens = _tokens(text)
+    found = None
+    while len(tokens) > 1 and tokens[-1] in _GENERATIONS:
+        found = found or _GENERATIONS[tokens[-1]]
+        tokens = tokens[:-1]
+    return tokens, found
+
+
+def pair(given: str, family: str) -> tuple[str, str] | None:
+    """(first given name, family name) as `name_of` has them, for names that stand in two fields; None if one is blank.
+
+    Made for every record that is pulled: the parts repeat, so they are remembered one by one.
+    """
+    first, last = _first_word(given), _family_words(family)
+    return (first, last) if first and last else None
+
+
+@lru_cache(maxsize=65536)
+def _first_word(given: str) -> str:
+    return next(iter(_tokens(given)), "")
+
+
+@lru_cache(maxsize=65536)
+def _family_words(family: str) -> str:
+    return " ".join(_family(family)[0])
 
 
 def given_agreement(a: str, b: str) -> Literal["equal", "nickname", "initial", "none"]:

@@ -65,6 +65,11 @@ class WaitFor:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForReview:
+    """A record may be the same as another one: making it now could make it twice."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The gate lets nothing of this write through."""
 
@@ -81,7 +86,7 @@ class Write:
     before: Flat
 
 
-Planned = Nothing | WaitFor | Refusal | Write
+Planned = Nothing | WaitFor | WaitForReview | Refusal | Write
 
 
 def outgoing(lens: Lens) -> tuple[str, ...]:
