@@ -9,7 +9,7 @@ missed one. Pure; symmetric: decide(k, a, b) and decide(k, b, a) are equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,16 +39,8 @@ def keys(kind: str, values: Values, *, region: str = "US") -> tuple[str, ...]:
     i: the firm's own number · e: mailbox (never a desk's, such as info@) · p: phone · w: web domain ·
     n: given|family name · o: company core|form · m: matter number
     """
-    made = {
-        "person": _person_keys,
-        "organisation": _organisation_keys,
-        "matter": _matter_keys,
-        "invoice": _invoice_keys,
-    }
-    if kind not in made:
-        return ()
-    found = dict.fromkeys(made[kind](values, normalizer(region)))
-    return tuple(found)[:KEYS_MAX]
+    made = _KEYS.get(kind)
+    return () if made is None else tuple(dict.fromkeys(made(values, normalizer(region))))[:KEYS_MAX]
 
 
 def decide(kind: str, a: Values, b: Values, *, region: str = "US") -> Verdict:
@@ -69,16 +61,20 @@ def _texts(values: Values, field: str) -> str | None:
 
 def _normal(values: Values, one: str, many: str, key_of: Callable[[str], str | None]) -> list[str]:
     """The normalized values, the primary one first. Those of a set are its keys, so they need not be made again."""
-    items = values.get(many) or {}
-    found = [key for key, item in items.items() if item and item.get("value")]
     primary = values.get(one)
-    if primary:
-        first = next((key for key in found if items[key]["value"] == primary), None) or key_of(primary)
+    first: str | None = None
+    found: list[str] = []
+    for key, item in (values.get(many) or {}).items():
+        if item and item.get("value"):
+            if first is None and item["value"] == primary:
+                first = key
+            else:
+                found.append(key)
+    if primary and first is None:
+        first = key_of(primary)
         if first in found:
             found.remove(first)
-        if first is not None:
-            found.insert(0, first)
-    return found
+    return found if first is None else [first, *found]
 
 
 def _mailboxes(values: Values) -> dict[str, None]:
@@ -121,21 +117,19 @@ def _full_text(values: Values) -> str:
     return " ".join(text for f in fields if (text := _texts(values, f)))
 
 
-def _person_keys(values: Values, normal: Normalizer) -> Iterator[str]:
-    if number := _texts(values, "client_number"):
-        yield f"i:{fold(number)}"
-    for box in list(_mailboxes(values))[:2]:
-        yield f"e:{box}"
-    for phone in list(_phones(values, normal))[:2]:
-        yield f"p:{phone}"
+def _person_keys(values: Values, normal: Normalizer) -> list[str]:
+    number = _texts(values, "client_number")
+    found = [f"i:{fold(number)}"] if number else []
+    found += ["e:" + box for box in list(_mailboxes(values))[:2]]
+    found += ["p:" + phone for phone in list(_phones(values, normal))[:2]]
     given, family = values.get("given_name"), values.get("family_name")
-    if given and family:
-        pair = names.pair(given, family)
-    else:
+    pair = names.pair(given, family) if given and family else None
+    if pair is None:
         name = _name(values)
         pair = (name.given[0], " ".join(name.family)) if name.given and name.family else None
     if pair is not None:
-        yield f"n:{pair[0]}|{pair[1]}"
+        found.append(f"n:{pair[0]}|{pair[1]}")
+    return found
 
 
 def _person(a: Values, b: Values, normal: Normalizer) -> Verdict:
@@ -371,3 +365,11 @@ def _invoice(a: Values, b: Values, normal: Normalizer) -> Verdict:
         if not normal.same("invoice", field, a[field], b[field]):
             return Verdict("review", ("same invoice number", text))
     return Verdict("same", ("same invoice number", "same total"))
+
+
+_KEYS: Mapping[str, Callable[[Values, Normalizer], Iterable[str]]] = {
+    "person": _person_keys,
+    "organisation": _organisation_keys,
+    "matter": _matter_keys,
+    "invoice": _invoice_keys,
+}

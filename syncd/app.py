@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select, text
 
 from connectors import registry
 from mappings import matching
@@ -23,15 +22,16 @@ from mappings.load import ConnectorMapping, RecordMapping, load
 from mappings.normalize import normalizer
 from mappings.rollups import Rollup, load_rollups
 from syncd.clock import Clock, SystemClock
-from syncd.config import Settings
-from syncd.core.claims import Same
 from syncd.core.ids import canonical_id
 from syncd.core.settle import Rule
-from syncd.store.database import migrate, open_engine, reading
+from syncd.store.database import is_current, migrate, open_engine, reading
 from syncd.store.tables import connections, meta
-from syncd.vault import Vault
 
 if TYPE_CHECKING:
+    from syncd.vault import Vault
+    from syncd.config import Settings
+    from syncd.core.claims import Same
+    from collections.abc import Mapping
     from connectors.contract import Spec
 
 
@@ -178,7 +178,9 @@ class App:
                 mode=row["mode"],
                 problem=row["problem"],
                 settings=json.loads(row["settings"]),
-                mapping=_mapping(row["connector"], self.settings.firm.region, str(override) if override.exists() else None),
+                mapping=_mapping(
+                    row["connector"], self.settings.firm.region, str(override) if override.exists() else None
+                ),
             )
         return World(self.settings, members)
 
@@ -207,7 +209,8 @@ def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
     engine = open_engine(settings.database_url)
     app = App(settings, engine, clock or SystemClock())
     try:
-        migrate(engine)
+        if not is_current(engine):
+            migrate(engine)
         _hold_key(app)
     except BaseException:
         app.close()
@@ -216,12 +219,17 @@ def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
 
 
 def _hold_key(app: App) -> None:
-    with app.engine.begin() as connection:
-        known = connection.execute(select(meta.c.value).where(meta.c.name == "key")).scalar()
-        if known is None:
-            connection.execute(insert(meta).values(name="key", value=app.vault.fingerprint()))
-        elif not app.vault.recognises(known):
-            raise WrongKey(
-                "The key does not belong to this database, so stored credentials cannot be read. "
-                "Put back the key that this database was created with (SYNCD_KEY, SYNCD_KEY_FILE or the file `key` in the home folder)."
+    with reading(app.engine) as sql:
+        known = sql.execute(select(meta.c.value).where(meta.c.name == "key")).scalar()
+    if known is None:
+        with app.engine.begin() as sql:
+            sql.execute(
+                text("INSERT INTO meta (name, value) VALUES ('key', :value) ON CONFLICT (name) DO NOTHING"),
+                {"value": app.vault.fingerprint()},
             )
+            known = sql.execute(select(meta.c.value).where(meta.c.name == "key")).scalar_one()
+    if not app.vault.recognises(known):
+        raise WrongKey(
+            "The key does not belong to this database, so stored credentials cannot be read. Put back the key that"
+            " this database was created with (SYNCD_KEY, SYNCD_KEY_FILE or the file `key` in the home folder)."
+        )

@@ -58,7 +58,9 @@ cli.add_typer(conflicts, name="conflicts")
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", envvar="SYNCD_HOME", help="The home folder (settings, key, embedded database).", show_default=False),
+    typer.Option(
+        "--home", envvar="SYNCD_HOME", help="The home folder (settings, key, embedded database).", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of text.")]
 
@@ -148,7 +150,9 @@ def init(
         fail(str(error), WRONG)
     settings = settings_of(folder)
     open_app(settings).close()
-    out.print(f"[green]✓[/green] {_plain(str(folder / FIRM_FILE))} holds the settings, {_plain(str(folder / 'key'))} the key.")
+    out.print(
+        f"[green]✓[/green] {_plain(str(folder / FIRM_FILE))} holds the settings, {_plain(str(folder / 'key'))} the key."
+    )
     out.print("Copy the key to a safe place: without it, stored credentials cannot be read.")
     out.print("Next: [bold]syncd connect list --available[/bold], then [bold]syncd connect add[/bold].")
 
@@ -156,7 +160,9 @@ def init(
 @cli.command()
 def up(
     home: Home = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Add the demo firm: sandboxes of several systems on this machine.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add the demo firm: sandboxes of several systems on this machine.")
+    ] = False,
     size: Annotated[int, typer.Option(help="Contacts in the demo firm.", min=1)] = 300,
 ) -> None:
     """Run everything on this machine: queue, web, workers and sweeper under one supervisor. Ctrl-C stops all of it."""
@@ -242,11 +248,17 @@ def _secrets(connector: str, given: dict[str, str], secret_file: list[str]) -> N
 def connect_add(
     name: Annotated[str, typer.Argument(help="Your name for it, such as clio or crm.")],
     connector: Annotated[str, typer.Option(help="Which kind of system (see: syncd connect list --available).")],
-    setting: Annotated[list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE, as often as needed.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE, as often as needed.")
+    ] = None,
     secret_file: Annotated[list[str] | None, typer.Option(help="NAME=FILE: read a secret from a file.")] = None,
-    zone: Annotated[str | None, typer.Option(help="Where it belongs in the flow matrix; default: the connector's.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Where it belongs in the flow matrix; default: the connector's.")
+    ] = None,
     poll: Annotated[float | None, typer.Option(help="Seconds between two readings; default: firm.yaml.")] = None,
-    live: Annotated[bool, typer.Option("--live", help="Skip the observing phase: write without an approved plan.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Skip the observing phase: write without an approved plan.")
+    ] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -259,13 +271,25 @@ def connect_add(
         _secrets(connector, given, secret_file or [])
         added = connecting.add(app, name, connector, given, zone=zone, poll_s=poll, live=live)
         if as_json:
-            show_json({"name": name, "account": added.checked.account.label, "findings": _findings(added.checked), "resources": added.resources})
+            show_json(
+                {
+                    "name": name,
+                    "account": added.checked.account.label,
+                    "findings": _findings(added.checked),
+                    "resources": added.resources,
+                }
+            )
             return
         out.print(f"[green]✓[/green] {name}: signed in to {_plain(added.checked.account.label)}")
         _show_findings(added.checked)
-        out.print(f"It will read: {', '.join(added.resources)}. " + ("It writes at once." if live else "It writes nothing until you approve."))
+        out.print(
+            f"It will read: {', '.join(added.resources)}. "
+            + ("It writes at once." if live else "It writes nothing until you approve.")
+        )
         if not live:
-            out.print(f"Next: [bold]syncd sync {name} --once[/bold], [bold]syncd plan[/bold], [bold]syncd connect approve {name}[/bold]")
+            out.print(
+                f"Next: [bold]syncd sync {name} --once[/bold], [bold]syncd plan[/bold], [bold]syncd connect approve {name}[/bold]"
+            )
 
 
 def _findings(checked: Checked) -> list[dict[str, str]]:
@@ -282,7 +306,9 @@ def _show_findings(checked: Checked) -> None:
 
 @connect.command("list")
 def connect_list(
-    available: Annotated[bool, typer.Option("--available", help="Show the kinds of systems and their settings.")] = False,
+    available: Annotated[
+        bool, typer.Option("--available", help="Show the kinds of systems and their settings.")
+    ] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -290,7 +316,20 @@ def connect_list(
     if available:
         specs = [registry.spec(each) for each in registry.names()]
         if as_json:
-            show_json([{"connector": s.name, "title": s.title, "zone": s.zone, "settings": [{"name": x.name, "help": x.help, "required": x.required, "secret": x.secret} for x in s.settings]} for s in specs])
+            show_json(
+                [
+                    {
+                        "connector": s.name,
+                        "title": s.title,
+                        "zone": s.zone,
+                        "settings": [
+                            {"name": x.name, "help": x.help, "required": x.required, "secret": x.secret}
+                            for x in s.settings
+                        ],
+                    }
+                    for s in specs
+                ]
+            )
             return
         for spec in specs:
             out.print(f"[bold]{spec.name}[/bold]  {_plain(spec.title)} (zone {spec.zone})")
@@ -308,7 +347,14 @@ def connect_list(
         return
     table = Table("connection", "connector", "account", "zone", "mode", "records")
     for each in found:
-        table.add_row(each["name"], each["connector"], each["account"], each["zone"], each["mode"], str(sum(r["records"] for r in each["resources"])))
+        table.add_row(
+            each["name"],
+            each["connector"],
+            each["account"],
+            each["zone"],
+            each["mode"],
+            str(sum(r["records"] for r in each["resources"])),
+        )
     out.print(table)
 
 
@@ -321,7 +367,9 @@ def connect_check(name: str, home: Home = None, as_json: AsJson = False) -> None
         show_json({"name": name, "account": checked.account.label, "findings": _findings(checked)})
     else:
         bad = any(f.level == "error" for f in checked.findings)
-        out.print(f"{'[red]✗[/red]' if bad else '[green]✓[/green]'} {name}: signed in to {_plain(checked.account.label)}")
+        out.print(
+            f"{'[red]✗[/red]' if bad else '[green]✓[/green]'} {name}: signed in to {_plain(checked.account.label)}"
+        )
         _show_findings(checked)
     if any(f.level == "error" for f in checked.findings):
         raise typer.Exit(NEEDS_PERSON)
@@ -391,14 +439,21 @@ def sync(
             if as_json:
                 show_json({"due": ["/".join(each) for each in chosen]})
             else:
-                out.print(f"[green]✓[/green] {len(chosen)} resources are due now; the workers take them within seconds (syncd status).")
+                out.print(
+                    f"[green]✓[/green] {len(chosen)} resources are due now; the workers take them within seconds (syncd status)."
+                )
             return
         if as_json or not err.is_terminal:
             result = once.sync_once(app, connection, resource, pull_only=pull_only, accept_deletions=accept_deletions)
         else:
             with err.status("starting") as spinner:
                 result = once.sync_once(
-                    app, connection, resource, pull_only=pull_only, accept_deletions=accept_deletions, tell=spinner.update
+                    app,
+                    connection,
+                    resource,
+                    pull_only=pull_only,
+                    accept_deletions=accept_deletions,
+                    tell=spinner.update,
                 )
     problems = {place: {"what": e.message, "remedy": e.remedy} for place, e in result.problems.items()}
     if as_json:
@@ -432,15 +487,21 @@ def plan(
         return
     for entry in found:
         target = entry["vendor_id"] or "a new record"
-        out.print(f"[bold]{entry['connection']}/{entry['resource']}[/bold] {entry['operation']} {_plain(str(target))} ({entry['kind']} {entry['record']})")
+        out.print(
+            f"[bold]{entry['connection']}/{entry['resource']}[/bold] {entry['operation']} {_plain(str(target))} ({entry['kind']} {entry['record']})"
+        )
         for change in entry["changes"]:
-            out.print(f"    {change['field']}: {_plain(text_of(change['before']))} → {_plain(text_of(change['after']))}")
+            out.print(
+                f"    {change['field']}: {_plain(text_of(change['before']))} → {_plain(text_of(change['after']))}"
+            )
         if entry["operation"] == "wait":
             out.print(f"    waits for {entry['for']}, to which it refers")
         if entry["operation"] == "review":
             out.print("    waits until somebody has said whether it is the same as another: syncd review list")
         if entry["decision"]["redacted"]:
-            out.print(f"    stays behind: {', '.join(entry['decision']['redacted'])} ({_plain(entry['decision']['rule'])})")
+            out.print(
+                f"    stays behind: {', '.join(entry['decision']['redacted'])} ({_plain(entry['decision']['rule'])})"
+            )
     counted: dict[str, int] = {}
     for entry in found:
         counted[entry["operation"]] = counted.get(entry["operation"], 0) + 1
@@ -463,7 +524,16 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
         for r in each["resources"]:
             read = (r["last_pull_at"] or "never")[:19].replace("T", " ")
             mode = "[red]stopped[/red]" if each["mode"] == "stopped" else each["mode"]
-            table.add_row(each["name"], r["name"], str(r["records"]), read, str(r["changed"]), str(r["due_intents"]), str(r["dead"]), mode)
+            table.add_row(
+                each["name"],
+                r["name"],
+                str(r["records"]),
+                read,
+                str(r["changed"]),
+                str(r["due_intents"]),
+                str(r["dead"]),
+                mode,
+            )
     out.print(table)
     for each in stopped:
         out.print(f"[red]✗[/red] {each['name']} stopped: {_plain(each['problem'])} {_plain(each['remedy'] or '')}")
@@ -486,14 +556,22 @@ def runs(
 ) -> None:
     """The latest stretches of work with their numbers: read = changed + unchanged + conflict + held + aside."""
     with opened(home) as app, reading(app.engine) as sql:
-        found = [dict(row) for row in sql.execute(select(runs_table).order_by(runs_table.c.id.desc()).limit(limit)).mappings()]
+        found = [
+            dict(row)
+            for row in sql.execute(select(runs_table).order_by(runs_table.c.id.desc()).limit(limit)).mappings()
+        ]
     if as_json:
         show_json(found)
         return
     table = Table("started", "what", "read", "changed", "unchanged", "conflict", "held", "aside", "wrote", "problem")
     for row in found:
         numbers = [str(row[k]) for k in ("pulled", "changed", "unchanged", "conflict", "held", "dead", "written")]
-        table.add_row(row["started_at"][:19].replace("T", " "), f"{row['activity']} {row['connection']}/{row['resource']}", *numbers, _plain(row["problem"] or ""))
+        table.add_row(
+            row["started_at"][:19].replace("T", " "),
+            f"{row['activity']} {row['connection']}/{row['resource']}",
+            *numbers,
+            _plain(row["problem"] or ""),
+        )
     out.print(table)
 
 
@@ -518,12 +596,18 @@ def explain(
         out.print(f"[bold]{_plain(each['field'])}[/bold]: {_plain(text_of(each['value']))}  ({why})")
         for claim in each["claims"]:
             first = ", first meeting" if claim["first_meeting"] else ""
-            out.print(f"    {_plain(claim['record'])} says {_plain(text_of(claim['value']))} (since {claim['at'][:19]}{first})")
+            out.print(
+                f"    {_plain(claim['record'])} says {_plain(text_of(claim['value']))} (since {claim['at'][:19]}{first})"
+            )
     for dispute in found["conflicts"]:
         out.print(f"[yellow]![/yellow] {dispute['field']}: conflict {dispute['state']} ({dispute['reason']})")
     for write in found["writes"]:
         wrote = ", ".join(f"{name} = {text_of(value)}" for name, value in write["wrote"].items())
-        out.print(f"  {write['at'][:19]} {write['operation']} in {write['system']}: {_plain(wrote)} [{write['outcome']}; {_plain(write['decision']['rule'])}]".replace(" [", " \\["))
+        out.print(
+            f"  {write['at'][:19]} {write['operation']} in {write['system']}: {_plain(wrote)} [{write['outcome']}; {_plain(write['decision']['rule'])}]".replace(
+                " [", " \\["
+            )
+        )
 
 
 # --- what people decide --------------------------------------------------------------------------------------------
@@ -623,7 +707,9 @@ def conflicts_settle(
 
 @cli.command()
 def demo(
-    in_one_go: Annotated[bool, typer.Option("--once", help="Run the whole story unattended, then stop and report.")] = False,
+    in_one_go: Annotated[
+        bool, typer.Option("--once", help="Run the whole story unattended, then stop and report.")
+    ] = False,
     size: Annotated[int, typer.Option(help="Contacts in the demo firm.", min=1)] = 300,
     seed: Annotated[int, typer.Option(help="Another seed makes another firm.")] = 1,
     home: Home = None,
@@ -654,8 +740,12 @@ def _show_report(report: Mapping[str, Any]) -> None:
         table.add_row(name, str(numbers["records"]), str(numbers["requests"]), str(numbers["writes"]))
     out.print(table)
     h = report["headline"]
-    out.print(f"An invoice over {h['invoice_total']} moved the opportunity from {h['opportunity_before']} to {h['opportunity_after']} in {h['seconds']:.1f} s.")
-    out.print(f"{report['conflicts']} conflict; quiet after {report['rounds_until_quiet']} rounds; {report['echo_writes']} echo writes.")
+    out.print(
+        f"An invoice over {h['invoice_total']} moved the opportunity from {h['opportunity_before']} to {h['opportunity_after']} in {h['seconds']:.1f} s."
+    )
+    out.print(
+        f"{report['conflicts']} conflict; quiet after {report['rounds_until_quiet']} rounds; {report['echo_writes']} echo writes."
+    )
     out.print("[green]✓ equal[/green]" if report["equal"] else "[red]✗ not equal[/red]")
     for difference in report.get("differences", [])[:20]:
         out.print(f"  {_plain(json.dumps(difference, default=str))}")

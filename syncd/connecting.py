@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, text, update
 
 from connectors import registry
-from connectors.contract import Access, Connector
 from connectors.egress import Egress
 from connectors.errors import ReconnectNeeded, TryLater
 from connectors.http import Auth, BasicAuth, BearerAuth, VendorHTTP
@@ -29,6 +27,8 @@ from syncd.store.database import reading
 from syncd.store.tables import connections, meta
 
 if TYPE_CHECKING:
+    from connectors.contract import Access, Connector
+    from collections.abc import Iterator, Mapping
     from syncd.app import App
 
 REFRESH_LOCK = timedelta(seconds=60)

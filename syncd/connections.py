@@ -13,7 +13,6 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from connectors import registry
-from connectors.contract import Checked, Facts
 from connectors.errors import Misconfigured
 from syncd.app import App, World
 from syncd.clock import iso
@@ -32,6 +31,7 @@ from syncd.store.tables import (
 )
 
 if TYPE_CHECKING:
+    from connectors.contract import Checked, Facts
     from collections.abc import Mapping
 
 
@@ -78,7 +78,9 @@ def add(
     secrets = {key: value for key, value in values.items() if value and known[key].secret}
     with reading(app.engine) as sql:
         if sql.execute(select(connections.c.name).where(connections.c.name == name)).first() is not None:
-            raise CannotConnect(f"There is already a connection named {name!r}. Choose another name or remove it first.")
+            raise CannotConnect(
+                f"There is already a connection named {name!r}. Choose another name or remove it first."
+            )
     now = iso(app.clock.now())
     row = {
         "name": name, "connector": connector, "account": f"checking:{name}", "label": "", "zone": chosen,
@@ -114,7 +116,14 @@ def _mapped(app: App, name: str) -> tuple[str, ...]:
 
 
 def _finish(
-    app: App, name: str, connector: str, checked: Checked, resources: tuple[str, ...], poll_s: float | None, *, live: bool
+    app: App,
+    name: str,
+    connector: str,
+    checked: Checked,
+    resources: tuple[str, ...],
+    poll_s: float | None,
+    *,
+    live: bool,
 ) -> None:
     now = iso(app.clock.now())
     facts: Facts = registry.spec(connector).facts
@@ -140,10 +149,16 @@ def _finish(
         for resource in resources:
             sql.execute(
                 insert(turns).values(
-                    connection=name, resource=resource, poll_s=poll_s or app.settings.firm.poll_s, pull_due_at=now,
-                    sweep_due_at=now if facts.deletions == "listing" else None, pulled_once=False, mapping="",
-                    failures=0, fence=0,
-                )  # fmt: skip
+                    connection=name,
+                    resource=resource,
+                    poll_s=poll_s or app.settings.firm.poll_s,
+                    pull_due_at=now,
+                    sweep_due_at=now if facts.deletions == "listing" else None,
+                    pulled_once=False,
+                    mapping="",
+                    failures=0,
+                    fence=0,
+                )
             )
 
 
@@ -161,7 +176,9 @@ def check(app: App, name: str) -> Checked:
         if not any(finding.level == "error" for finding in checked.findings):
             now = iso(app.clock.now())
             sql.execute(
-                update(connections).where(connections.c.name == name).values(problem=None, remedy=None, paused_until=None)
+                update(connections)
+                .where(connections.c.name == name)
+                .values(problem=None, remedy=None, paused_until=None)
             )
             sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
     return checked
@@ -226,7 +243,10 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
             update(connections)
             .where(connections.c.name == name)
             .values(
-                secrets=sealed(app, name, new), secrets_version=connections.c.secrets_version + 1, problem=None, remedy=None
+                secrets=sealed(app, name, new),
+                secrets_version=connections.c.secrets_version + 1,
+                problem=None,
+                remedy=None,
             )
         )
     return checked
@@ -240,4 +260,3 @@ def _row(app: App, name: str) -> Mapping[str, Any]:
         known = f"There are: {', '.join(names)}." if names else "None is connected yet: syncd connect add."
         raise CannotConnect(f"There is no connection named {name!r}. {known}")
     return dict(row)
-

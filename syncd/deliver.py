@@ -8,7 +8,6 @@ is found out by looking (fetch, find), never by repeating blindly.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ from connectors.contract import (
 )
 from connectors.errors import NeedsPerson, Refused, ShapeChanged, Stale, SyncError, TryLater, UnknownOutcome
 from mappings.canonical import KINDS
-from mappings.compile import RecordMapping
 from syncd import logs
 from syncd.clock import from_iso, iso
 from syncd.core.claims import Flat, LinkState, decode, flatten, found_ours
@@ -52,6 +50,8 @@ from syncd.store.database import among, reading
 from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, writes
 
 if TYPE_CHECKING:
+    from mappings.compile import RecordMapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Callable
 
     from syncd.app import App, World
@@ -253,7 +253,12 @@ class Delivery:
             statement = select(intents).where(self._here(), intents.c.state == "due", intents.c.due_at <= self.now())
             if only is not None:
                 statement = statement.where(among(sql, intents.c.canonical_id, only))
-            rows = [dict(row) for row in sql.execute(statement.order_by(intents.c.due_at, intents.c.canonical_id).limit(size)).mappings()]
+            rows = [
+                dict(row)
+                for row in sql.execute(
+                    statement.order_by(intents.c.due_at, intents.c.canonical_id).limit(size)
+                ).mappings()
+            ]
             rows.sort(key=lambda row: KIND_ORDER.get(row["kind"], 99))
             return load_owed(sql, self.world, self.lease.connection, self.lease.resource, rows)
 
@@ -273,16 +278,28 @@ class Delivery:
                     sql.execute(delete(intents).where(mine))
                     owe(sql, [(*self.place, each.record["merged_into"], each.intent["kind"])], self.now())
                 elif isinstance(each.planned, WaitFor):
-                    why = f"It refers to {each.planned.canonical_id}, which has no record in {self.lease.connection} yet."
-                    sql.execute(update(intents).where(mine).values(state="waiting", why=why, remedy="Nothing to do: it goes on by itself."))
+                    why = (
+                        f"It refers to {each.planned.canonical_id}, which has no record in {self.lease.connection} yet."
+                    )
+                    sql.execute(
+                        update(intents)
+                        .where(mine)
+                        .values(state="waiting", why=why, remedy="Nothing to do: it goes on by itself.")
+                    )
                 elif isinstance(each.planned, WaitForReview):
                     why = "It may be the same as another record; a new one is not made before somebody has looked."
-                    sql.execute(update(intents).where(mine).values(state="waiting", why=why, remedy="syncd review list"))
+                    sql.execute(
+                        update(intents).where(mine).values(state="waiting", why=why, remedy="syncd review list")
+                    )
                 elif isinstance(each.planned, Refusal):
                     sql.execute(
                         update(intents)
                         .where(mine)
-                        .values(state="held", why=each.planned.rule, remedy="Change the matrix in firm.yaml if this may leave.")
+                        .values(
+                            state="held",
+                            why=each.planned.rule,
+                            remedy="Change the matrix in firm.yaml if this may leave.",
+                        )
                     )
                 else:
                     sql.execute(delete(intents).where(mine))
@@ -360,13 +377,20 @@ class Delivery:
                 )
                 ledger.append(
                     {
-                        "id": each.write_id, "run": self.run.id, "connection": self.lease.connection,
-                        "resource": self.lease.resource, "canonical_id": each.canonical,
+                        "id": each.write_id,
+                        "run": self.run.id,
+                        "connection": self.lease.connection,
+                        "resource": self.lease.resource,
+                        "canonical_id": each.canonical,
                         "vendor_id": each.link["vendor_id"] if each.link is not None else None,
-                        "operation": each.operation, "operation_key": each.key,
-                        "before": orjson.dumps(write.before).decode(), "meant": orjson.dumps(write.meant).decode(),
-                        "decision": orjson.dumps(each.decision.document()).decode(), "outcome": "sent", "at": now,
-                    }  # fmt: skip
+                        "operation": each.operation,
+                        "operation_key": each.key,
+                        "before": orjson.dumps(write.before).decode(),
+                        "meant": orjson.dumps(write.meant).decode(),
+                        "decision": orjson.dumps(each.decision.document()).decode(),
+                        "outcome": "sent",
+                        "at": now,
+                    }
                 )
             sql.execute(insert(writes), ledger)
         seam("write_marked")
@@ -412,7 +436,9 @@ class Delivery:
                 else:
                     sql.execute(delete(intents).where(self._mine(each), seen))
                     sql.execute(
-                        update(intents).where(self._mine(each)).values(state="due", due_at=self.now(), operation=None, operation_key=None)
+                        update(intents)
+                        .where(self._mine(each))
+                        .values(state="due", due_at=self.now(), operation=None, operation_key=None)
                     )
             self.run.requests = self.requests()
             self.run.store(sql)
@@ -432,13 +458,21 @@ class Delivery:
         pause = iso(self.app.clock.now() + timedelta(seconds=PAUSE_S[min(attempts, len(PAUSE_S)) - 1]))
         if isinstance(error, UnknownOutcome):
             lag = max(self.connector.spec.facts.read_lag_s, 0.0)
-            return {"state": "unknown", "due_at": iso(self.app.clock.now() + timedelta(seconds=lag)), "why": error.message}
+            return {
+                "state": "unknown",
+                "due_at": iso(self.app.clock.now() + timedelta(seconds=lag)),
+                "why": error.message,
+            }
         if isinstance(error, Refused | ShapeChanged):
             remedy = error.remedy or "Correct the record, then retry it."
             return {"state": "dead", "why": error.message, "remedy": remedy}
         if isinstance(error, Stale):
             again = self.now() if attempts < 3 else pause
-            return {"state": "due", "due_at": again, "why": "The record changed while we were writing; it is read again first."}
+            return {
+                "state": "due",
+                "due_at": again,
+                "why": "The record changed while we were writing; it is read again first.",
+            }
         if isinstance(error, TryLater):
             until = iso(error.until) if error.until is not None else pause
             return {"state": "due", "due_at": until, "why": error.message}
@@ -487,9 +521,9 @@ def load_owed(
     here: dict[str, list[Mapping[str, Any]]] = {}
     dead: set[str] = set()
     for link in sql.execute(
-        select(links).where(
-            links.c.connection == connection, links.c.resource == resource, among(sql, links.c.canonical_id, ids)
-        ).order_by(links.c.vendor_id)
+        select(links)
+        .where(links.c.connection == connection, links.c.resource == resource, among(sql, links.c.canonical_id, ids))
+        .order_by(links.c.vendor_id)
     ).mappings():
         if link["alive"]:
             here.setdefault(link["canonical_id"], []).append(dict(link))
@@ -505,7 +539,11 @@ def load_owed(
         record = by_id.get(canonical)
         lens = world.lens(connection, row["kind"], resource)
         if record is None or record["status"] in ("merged", "review") or lens is None:
-            owed.append(Owed(row, record, None, False, None, None, None, References(), frozenset(), Decision("deny", frozenset())))
+            owed.append(
+                Owed(
+                    row, record, None, False, None, None, None, References(), frozenset(), Decision("deny", frozenset())
+                )
+            )
             continue
         fields = outgoing(lens)
         decision = decide(fields, world.classes(row["kind"]), world.members[connection].zone, world.matrix)
@@ -553,7 +591,9 @@ def plan_owed(world: World, each: Owed) -> Planned:
 
 
 def _cascades(world: World, each: Owed) -> bool:
-    return world.settings.firm.deletions == "cascade" and each.record is not None and each.record["deleted_at"] is not None
+    return (
+        world.settings.firm.deletions == "cascade" and each.record is not None and each.record["deleted_at"] is not None
+    )
 
 
 def _frozen(sql: Connection, world: World, by_id: Mapping[str, Mapping[str, Any]]) -> dict[str, frozenset[str]]:
@@ -638,4 +678,3 @@ def _outcome_name(error: SyncError) -> str:
     if isinstance(error, TryLater):
         return "not-sent"
     return "refused"
-

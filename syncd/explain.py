@@ -44,15 +44,27 @@ def explain(app: App, record: str, field: str | None = None) -> dict[str, Any]:
         golden = orjson.loads(row["golden"])
         sources = orjson.loads(row["sources"])
         joined = [
-            dict(each) for each in sql.execute(select(links).where(links.c.canonical_id == canonical).order_by(links.c.connection)).mappings()
+            dict(each)
+            for each in sql.execute(
+                select(links).where(links.c.canonical_id == canonical).order_by(links.c.connection)
+            ).mappings()
         ]
-        states = {f"{each['connection']}/{each['resource']}/{each['vendor_id']}": decode(orjson.loads(each["state"])) for each in joined}
+        states = {
+            f"{each['connection']}/{each['resource']}/{each['vendor_id']}": decode(orjson.loads(each["state"]))
+            for each in joined
+        }
         pinned = {
             each["field"]: {"value": orjson.loads(each["value"]), "by": each["by"], "at": each["at"]}
             for each in sql.execute(select(pins).where(pins.c.canonical_id == canonical)).mappings()
         }
         disputes = [
-            {"field": each["field"], "state": each["state"], "reason": each["reason"], "kept": orjson.loads(each["kept"]), "others": orjson.loads(each["values"])}
+            {
+                "field": each["field"],
+                "state": each["state"],
+                "reason": each["reason"],
+                "kept": orjson.loads(each["kept"]),
+                "others": orjson.loads(each["values"]),
+            }
             for each in sql.execute(
                 select(conflicts).where(conflicts.c.canonical_id == canonical).order_by(conflicts.c.opened_at)
             ).mappings()
@@ -60,15 +72,24 @@ def explain(app: App, record: str, field: str | None = None) -> dict[str, Any]:
         ]
         sent = [
             {
-                "at": each["at"], "system": each["connection"], "record": each["vendor_id"], "operation": each["operation"],
-                "before": orjson.loads(each["before"]), "wrote": orjson.loads(each["meant"]),
-                "decision": orjson.loads(each["decision"]), "outcome": each["outcome"],
-            }  # fmt: skip
+                "at": each["at"],
+                "system": each["connection"],
+                "record": each["vendor_id"],
+                "operation": each["operation"],
+                "before": orjson.loads(each["before"]),
+                "wrote": orjson.loads(each["meant"]),
+                "decision": orjson.loads(each["decision"]),
+                "outcome": each["outcome"],
+            }
             for each in sql.execute(
                 select(writes).where(writes.c.canonical_id == canonical).order_by(writes.c.at, writes.c.id)
             ).mappings()
         ]
-    names = sorted({name for state in states.values() for name in state.claims} | {n for n in golden if not isinstance(golden[n], dict)} | pinned.keys())
+    names = sorted(
+        {name for state in states.values() for name in state.claims}
+        | {n for n in golden if not isinstance(golden[n], dict)}
+        | pinned.keys()
+    )
     fields: list[dict[str, Any]] = []
     for name in names:
         set_name = name.partition("/")[0]
@@ -82,7 +103,12 @@ def explain(app: App, record: str, field: str | None = None) -> dict[str, Any]:
                 "from": sources.get(name, sources.get("*")),
                 "pinned": pinned.get(name),
                 "claims": [
-                    {"record": source, "value": state.claims[name].value, "at": state.claims[name].at, "first_meeting": state.claims[name].first}
+                    {
+                        "record": source,
+                        "value": state.claims[name].value,
+                        "at": state.claims[name].at,
+                        "first_meeting": state.claims[name].first,
+                    }
                     for source, state in states.items()
                     if name in state.claims
                 ],
@@ -90,7 +116,9 @@ def explain(app: App, record: str, field: str | None = None) -> dict[str, Any]:
             }
         )
     if field is not None and not fields:
-        raise NotFound(f"This {row['kind']} has no field {field!r}. It has: {', '.join(sorted({n.partition('/')[0] for n in names}))}.")
+        raise NotFound(
+            f"This {row['kind']} has no field {field!r}. It has: {', '.join(sorted({n.partition('/')[0] for n in names}))}."
+        )
     if field is not None:
         sent = [each for each in sent if any(field in (name, name.partition("/")[0]) for name in each["wrote"])]
     return {
@@ -98,7 +126,8 @@ def explain(app: App, record: str, field: str | None = None) -> dict[str, Any]:
         "kind": row["kind"],
         "status": row["status"],
         "systems": [
-            {"record": f"{e['connection']}/{e['resource']}/{e['vendor_id']}", "deleted_there": not e["alive"]} for e in joined
+            {"record": f"{e['connection']}/{e['resource']}/{e['vendor_id']}", "deleted_there": not e["alive"]}
+            for e in joined
         ],
         "fields": fields,
         "conflicts": disputes,
@@ -114,10 +143,17 @@ def plan(app: App, connection: str | None = None) -> list[dict[str, Any]]:
     world = app.world()
     found: list[dict[str, Any]] = []
     with reading(app.engine) as sql:
-        statement = select(intents).where(or_(intents.c.state == "due", intents.c.state == "waiting", intents.c.state == "held"))
+        statement = select(intents).where(
+            or_(intents.c.state == "due", intents.c.state == "waiting", intents.c.state == "held")
+        )
         if connection is not None:
             statement = statement.where(intents.c.connection == connection)
-        rows = [dict(row) for row in sql.execute(statement.order_by(intents.c.connection, intents.c.resource, intents.c.canonical_id)).mappings()]
+        rows = [
+            dict(row)
+            for row in sql.execute(
+                statement.order_by(intents.c.connection, intents.c.resource, intents.c.canonical_id)
+            ).mappings()
+        ]
         places = sorted({(row["connection"], row["resource"]) for row in rows})
         for place in places:
             here = [row for row in rows if (row["connection"], row["resource"]) == place]
@@ -132,7 +168,8 @@ def plan(app: App, connection: str | None = None) -> list[dict[str, Any]]:
                     if isinstance(planned, Write):
                         operation = "create" if each.link is None else "update" if planned.meant else "delete"
                         changes = [
-                            {"field": name, "before": planned.before.get(name), "after": value} for name, value in sorted(planned.meant.items())
+                            {"field": name, "before": planned.before.get(name), "after": value}
+                            for name, value in sorted(planned.meant.items())
                         ]
                         found.append({**entry, "operation": operation, "changes": changes})
                     elif isinstance(planned, WaitFor):
@@ -142,5 +179,3 @@ def plan(app: App, connection: str | None = None) -> list[dict[str, Any]]:
                     elif isinstance(planned, Refusal):
                         found.append({**entry, "operation": "refused", "why": planned.rule, "changes": []})
     return found
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from syncd.turns import LEASE, due_turns, take
 from syncd.work import turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from syncd.app import App
     from syncd.turns import Lease
 
@@ -45,7 +45,9 @@ def places(app: App, connection: str | None = None, resource: str | None = None)
     with reading(app.engine) as sql:
         found = [
             (row.connection, row.resource)
-            for row in sql.execute(select(turns.c.connection, turns.c.resource).order_by(turns.c.connection, turns.c.resource))
+            for row in sql.execute(
+                select(turns.c.connection, turns.c.resource).order_by(turns.c.connection, turns.c.resource)
+            )
         ]
     chosen = [each for each in found if connection in (None, each[0]) and resource in (None, each[1])]
     if not chosen:
@@ -91,7 +93,9 @@ def sync_once(
     with reading(app.engine) as sql:
         rows = [dict(row) for row in sql.execute(select(runs).where(runs.c.started_at >= began)).mappings()]
     for name in ("pulled", "changed", "unchanged", "conflict", "held", "dead", "written", "requests"):
-        result.totals[name] = sum(int(row[name] or 0) for row in rows if (row["connection"], row["resource"]) in set(result.places))
+        result.totals[name] = sum(
+            int(row[name] or 0) for row in rows if (row["connection"], row["resource"]) in set(result.places)
+        )
     return result
 
 
@@ -101,7 +105,9 @@ def due_now(app: App, chosen: list[tuple[str, str]]) -> None:
     with app.engine.begin() as sql:
         for connection, resource in chosen:
             sql.execute(
-                update(turns).where(turns.c.connection == connection, turns.c.resource == resource).values(pull_due_at=now)
+                update(turns)
+                .where(turns.c.connection == connection, turns.c.resource == resource)
+                .values(pull_due_at=now)
             )
 
 
@@ -128,6 +134,7 @@ def _wait_for_lease(app: App, place: tuple[str, str]) -> Lease:
         if lease is not None:
             return lease
         if time.monotonic() > deadline:
-            raise Busy(f"A worker is busy with {place[0]}/{place[1]}; try again when it is done, or let it do the work.")
+            raise Busy(
+                f"A worker is busy with {place[0]}/{place[1]}; try again when it is done, or let it do the work."
+            )
         time.sleep(0.1)
-

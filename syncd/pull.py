@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import queue
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from syncd.store.database import reading
 from syncd.store.tables import links, turns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from syncd.app import App, World
     from syncd.turns import Lease
 
@@ -46,14 +46,22 @@ class Asked:
 
 
 def pull(
-    app: App, world: World, connector: Connector, lease: Lease, *, until: datetime | None = None, requests: Callable[[], int]
+    app: App,
+    world: World,
+    connector: Connector,
+    lease: Lease,
+    *,
+    until: datetime | None = None,
+    requests: Callable[[], int],
 ) -> Counts:
     """Read what changed since the cursor, to the end or to the end of the slice. Raises SyncError and LostLease."""
     connection, resource = lease.connection, lease.resource
     with reading(app.engine) as sql:
-        turn = sql.execute(
-            select(turns).where(turns.c.connection == connection, turns.c.resource == resource)
-        ).mappings().one()
+        turn = (
+            sql.execute(select(turns).where(turns.c.connection == connection, turns.c.resource == resource))
+            .mappings()
+            .one()
+        )
     reconciler = Reconciler(app, world, connection, resource, lease)
     run = Run(app, lease, "pull")
     mapping = reconciler.salt.hex()
@@ -67,7 +75,11 @@ def pull(
         if last:
             now = app.clock.now()
             poll_s = float(turn["poll_s"])
-            values |= {"pulled_once": True, "last_pull_at": iso(now), "pull_due_at": iso(now + timedelta(seconds=poll_s))}
+            values |= {
+                "pulled_once": True,
+                "last_pull_at": iso(now),
+                "pull_due_at": iso(now + timedelta(seconds=poll_s)),
+            }
         sql.execute(
             update(turns).where(turns.c.connection == connection, turns.c.resource == resource).values(**values)
         )
@@ -133,7 +145,8 @@ def _map_again(app: App, reconciler: Reconciler, run: Run) -> None:
             return
         last = rows[-1].vendor_id
         arrivals = [
-            Arrival(Record(row.vendor_id, Version(row.version) if row.version else None, orjson.loads(row.body))) for row in rows
+            Arrival(Record(row.vendor_id, Version(row.version) if row.version else None, orjson.loads(row.body)))
+            for row in rows
         ]
         counts = reconciler.commit(reconciler.prepare(arrivals, again=True))
         log.info("mapped_again", connection=reconciler.connection, resource=reconciler.resource, records=counts.pulled)
@@ -156,7 +169,7 @@ class PagesAhead:
                 if self._closed.is_set():
                     return
                 at = iso(app.clock.now())
-        except BaseException as error:  # noqa: BLE001 (handed to the reader of the pages)
+        except BaseException as error:
             self._put(error)
         else:
             self._put(None)

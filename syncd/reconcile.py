@@ -7,18 +7,15 @@ touched, recompute the rollups that they feed, and note which system now differs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
-from connectors.contract import Record
 from mappings.compile import RecordMapping, Unreadable
-from syncd.app import App, Target, World
 from syncd.clock import iso
 from syncd.core.claims import (
     Claim,
@@ -47,10 +44,14 @@ from syncd.store.tables import (
     pending_refs,
     pins,
     records,
-    reviews,
     turns,
 )
-from syncd.turns import Lease
+
+if TYPE_CHECKING:
+    from syncd.app import App, Target, World
+    from connectors.contract import Record
+    from syncd.turns import Lease
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 LINK_COLUMNS = (
     "connection", "resource", "vendor_id", "kind", "canonical_id",
@@ -112,6 +113,7 @@ class Prepared:
     readings: list[Reading] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     dead: list[tuple[str, bytes, str, str]] = field(default_factory=list)
+    revived: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     observed_at: str = ""
 
@@ -149,16 +151,19 @@ class Reconciler:
         prepared = Prepared(observed_at=iso(self.app.clock.now()))
         counts = prepared.counts
         counts.pulled = len(arrivals)
-        known = self._known([arrival.record.id for arrival in arrivals])
-        salt, dumps, seen = self.salt, orjson.dumps, set[str]()
-        for arrival in arrivals:
+        known, buried = self._known([arrival.record.id for arrival in arrivals])
+        salt, dumps = self.salt, orjson.dumps
+        # A record that changes while a listing goes on comes twice; what it said last counts.
+        last = {arrival.record.id: place for place, arrival in enumerate(arrivals)}
+        for place, arrival in enumerate(arrivals):
             record = arrival.record
             before = known.get(record.id)
-            if record.id in seen:
+            if last[record.id] != place:
                 counts.unchanged += 1
                 continue
+            if record.id in buried:
+                prepared.revived.append(record.id)
             if record.deleted:
-                seen.add(record.id)
                 if before is not None and before[1]:
                     prepared.gone.append(record.id)
                 else:
@@ -173,14 +178,15 @@ class Reconciler:
                 if asked_at is not None and self._lags(before[2], asked_at):
                     counts.unchanged += 1
                     continue
-            seen.add(record.id)
             lens = next((each for each in self.lenses if each.applies(record.body)), None)
             if lens is None:
                 counts.unchanged += 1
                 continue
             if before is not None and before[3] != lens.kind:
                 why = f"It was a {before[3]} and is now a {lens.kind}."
-                prepared.dead.append((record.id, fingerprint, why, "Make a new record of the right type at the vendor."))
+                prepared.dead.append(
+                    (record.id, fingerprint, why, "Make a new record of the right type at the vendor.")
+                )
                 counts.dead += 1
                 continue
             try:
@@ -195,7 +201,8 @@ class Reconciler:
         seam("page_mapped")
         return prepared
 
-    def _known(self, ids: Sequence[str]) -> dict[str, tuple[bytes, bool, str | None, str]]:
+    def _known(self, ids: Sequence[str]) -> tuple[dict[str, tuple[bytes, bool, str | None, str]], set[str]]:
+        """What is stored about these records, and which of them lie among the dead letters."""
         columns = (links.c.vendor_id, links.c.fingerprint, links.c.alive, links.c.written_at, links.c.kind)
         with reading(self.app.engine) as sql:
             rows = sql.execute(
@@ -205,7 +212,15 @@ class Reconciler:
                     among(sql, links.c.vendor_id, ids),
                 )
             )
-            return {row[0]: (bytes(row[1]), row[2], row[3], row[4]) for row in rows}
+            known = {row[0]: (bytes(row[1]), row[2], row[3], row[4]) for row in rows}
+            buried = sql.execute(
+                select(dead_letters.c.vendor_id).where(
+                    dead_letters.c.connection == self.connection,
+                    dead_letters.c.resource == self.resource,
+                    among(sql, dead_letters.c.vendor_id, ids),
+                )
+            ).scalars()
+            return known, set(buried)
 
     def _lags(self, written_at: str | None, asked_at: str) -> bool:
         if written_at is None or self.facts is None:
@@ -233,6 +248,15 @@ class Reconciler:
                 lock_settling(sql)
                 page = Page(self, sql, prepared)
                 page.run()
+            if prepared.revived:
+                # Read again without fault, or deleted at the vendor: either way nothing is left to mend.
+                sql.execute(
+                    delete(dead_letters).where(
+                        dead_letters.c.connection == self.connection,
+                        dead_letters.c.resource == self.resource,
+                        among(sql, dead_letters.c.vendor_id, prepared.revived),
+                    )
+                )
             if prepared.dead:
                 rows = [
                     (self.connection, self.resource, vendor_id, fingerprint, why, remedy, prepared.observed_at)
@@ -295,7 +319,6 @@ class Page:
         return self.touched.setdefault(canonical, Touched())
 
     def run(self) -> None:
-        r = self.r
         rows = self._link_rows([reading.arrival.record.id for reading in self.prepared.readings] + self.prepared.gone)
         new: list[Reading] = []
         for reading in self.prepared.readings:
@@ -320,15 +343,6 @@ class Page:
             if canonical in self.open_conflicts:
                 self.counts.conflict += 1
                 self.counts.changed -= 1
-        if self.prepared.readings:
-            ids = [reading.arrival.record.id for reading in self.prepared.readings]
-            self.sql.execute(
-                delete(dead_letters).where(
-                    dead_letters.c.connection == r.connection,
-                    dead_letters.c.resource == r.resource,
-                    among(self.sql, dead_letters.c.vendor_id, ids),
-                )
-            )
 
     def finish(self) -> None:
         """Settle what was touched until nothing more follows from it, then write what is owed."""
@@ -371,10 +385,9 @@ class Page:
         state = decode(orjson.loads(row["state"]))
         touched = self.touch(row["canonical_id"])
         touched.stale_keys.update(self.world.keys(kind, nest(state.base)))
-        unread = [name for name in reading.lens.lines if not _has_base(state, name)]
         edits = see(
             state, reading.values, reading.at, self.world.same(kind),
-            wrote=arrival.wrote, new_fields=unread, silent=silent(reading.lens),
+            wrote=arrival.wrote, new_fields=reading.lens.lines, silent=silent(reading.lens),
         )  # fmt: skip
         source = Source(self.r.connection, self.r.resource, arrival.record.id)
         touched.edits.extend((source, edit) for edit in edits)
@@ -385,7 +398,9 @@ class Page:
             self.counts.changed += 1
             self.counted.append(row["canonical_id"])
         self.link_rows.append(
-            self._link(reading, row["canonical_id"], state, self.now if arrival.wrote is not None else row["written_at"])
+            self._link(
+                reading, row["canonical_id"], state, self.now if arrival.wrote is not None else row["written_at"]
+            )
         )
 
     def _link(self, reading: Reading, canonical: str, state: LinkState, written_at: str | None) -> tuple[Any, ...]:
@@ -449,7 +464,9 @@ class Page:
                 if len(sharing) <= CANDIDATES_MAX:
                     sharing.append(canonical)
             if canonical not in standing:
-                standing[canonical] = Summary(reading.lens.kind, "live", reading.values, {(self.r.connection, self.r.resource)})
+                standing[canonical] = Summary(
+                    reading.lens.kind, "live", reading.values, {(self.r.connection, self.r.resource)}
+                )
             else:
                 standing[canonical].places.add((self.r.connection, self.r.resource))
             self.new_keys.update((key, canonical) for key in its_keys)
@@ -481,9 +498,13 @@ class Page:
         for other, reasons in doubtful[:5]:
             self.review_rows.append(
                 {
-                    "id": self.app.new_id(), "kind": reading.lens.kind, "a": min(other, canonical), "b": max(other, canonical),
-                    "reasons": orjson.dumps(reasons).decode(), "opened_at": self.now,
-                }  # fmt: skip
+                    "id": self.app.new_id(),
+                    "kind": reading.lens.kind,
+                    "a": min(other, canonical),
+                    "b": max(other, canonical),
+                    "reasons": orjson.dumps(reasons).decode(),
+                    "opened_at": self.now,
+                }
             )
         if doubtful:
             self.counts.held += 1
@@ -519,7 +540,9 @@ class Page:
 
     def _candidates(self, wanted: set[str]) -> dict[str, list[str]]:
         rows = self.sql.execute(
-            select(identity_keys.c.key, identity_keys.c.canonical_id).where(among(self.sql, identity_keys.c.key, wanted))
+            select(identity_keys.c.key, identity_keys.c.canonical_id).where(
+                among(self.sql, identity_keys.c.key, wanted)
+            )
         ).all()
         standing = self._standing(list({row.canonical_id for row in rows})) if rows else {}
         candidates: dict[str, list[str]] = {}
@@ -585,9 +608,18 @@ class Page:
             document = orjson.dumps(first_document(reading.values, reading.at, silent(reading.lens))).decode()
             self.new_links.append(
                 (
-                    connection, resource, record.id, reading.lens.kind, canonical,
-                    reading.fingerprint, record.version, True, None, document, reading.body,
-                )  # fmt: skip
+                    connection,
+                    resource,
+                    record.id,
+                    reading.lens.kind,
+                    canonical,
+                    reading.fingerprint,
+                    record.version,
+                    True,
+                    None,
+                    document,
+                    reading.body,
+                )
             )
         insert_rows(self.sql, links, LINK_COLUMNS, self.new_links)
         self.new_links = []
@@ -675,7 +707,9 @@ class Page:
             ).all()
             if by_key:
                 arrived = {
-                    key for reading in self.prepared.readings for key in self.world.keys(reading.lens.kind, reading.values)
+                    key
+                    for reading in self.prepared.readings
+                    for key in self.world.keys(reading.lens.kind, reading.values)
                 }
                 for token, canonical in by_key:
                     if self.world.reference_key(token) in arrived:
@@ -696,7 +730,14 @@ class Page:
         }
         states: dict[str, dict[Source, LinkState]] = {canonical: {} for canonical in rows}
         alive: dict[str, set[Source]] = {canonical: set() for canonical in rows}
-        columns = (links.c.connection, links.c.resource, links.c.vendor_id, links.c.canonical_id, links.c.alive, links.c.state)
+        columns = (
+            links.c.connection,
+            links.c.resource,
+            links.c.vendor_id,
+            links.c.canonical_id,
+            links.c.alive,
+            links.c.state,
+        )
         for row in self.sql.execute(select(*columns).where(among(self.sql, links.c.canonical_id, todo))):
             source = Source(row.connection, row.resource, row.vendor_id)
             states[row.canonical_id][source] = decode(orjson.loads(row.state))
@@ -740,7 +781,12 @@ class Page:
             if status in ("live", "gone"):
                 status = "live" if alive[canonical] else "gone"
             sources = _sources(golden)
-            if after != before or status != row["status"] or deleted_at != row["deleted_at"] or sources != row["sources"]:
+            if (
+                after != before
+                or status != row["status"]
+                or deleted_at != row["deleted_at"]
+                or sources != row["sources"]
+            ):
                 document = orjson.dumps(after).decode()
                 out.append((canonical, kind, status, row["merged_into"], document, sources, deleted_at))
             if after != before or status != row["status"]:
@@ -844,7 +890,8 @@ class Page:
                 if settled.undecided or not settled.rivals or "/" in name:
                     continue
                 edited = any(
-                    edit.field == name and not same(name, edit.expected, before.get(name)) for _, edit in todo[canonical].edits
+                    edit.field == name and not same(name, edit.expected, before.get(name))
+                    for _, edit in todo[canonical].edits
                 )
                 if edited or (met and settled.reason in ("first-meeting", "latest", "authority")):
                     new.append(self._conflict(canonical, name, golden, "decided"))
@@ -861,10 +908,21 @@ class Page:
     def _conflict(self, canonical: str, name: str, golden: Golden, state: str) -> dict[str, Any]:
         settled = golden.why[name]
         claims = [
-            {"connection": source.connection, "resource": source.resource, "id": source.id, "value": claim.value, "at": claim.at}
+            {
+                "connection": source.connection,
+                "resource": source.resource,
+                "id": source.id,
+                "value": claim.value,
+                "at": claim.at,
+            }
             for source, claim in settled.rivals
         ]
-        kept = {"connection": settled.source.connection, "resource": settled.source.resource, "id": settled.source.id, "value": settled.value}
+        kept = {
+            "connection": settled.source.connection,
+            "resource": settled.source.resource,
+            "id": settled.source.id,
+            "value": settled.value,
+        }
         return {
             "id": self.app.new_id(), "canonical_id": canonical, "field": name, "state": state, "reason": settled.reason,
             "kept": orjson.dumps(kept).decode(), "values": orjson.dumps(claims).decode(), "opened_at": self.now,
@@ -969,7 +1027,11 @@ class Page:
                 target_rows = self.sql.execute(
                     select(records.c.id, edges.c.target_id.label("parent"), records.c.golden)
                     .join(edges, edges.c.canonical_id == records.c.id)
-                    .where(among(self.sql, edges.c.target_id, parents), edges.c.field == rollup.on, records.c.kind == rollup.kind)
+                    .where(
+                        among(self.sql, edges.c.target_id, parents),
+                        edges.c.field == rollup.on,
+                        records.c.kind == rollup.kind,
+                    )
                 ).all()
             if not target_rows:
                 continue
@@ -1124,17 +1186,8 @@ def silent(lens: RecordMapping) -> frozenset[str]:
     return frozenset(name for name, line in lens.lines.items() if line.direction == "out")
 
 
-def _has_base(state: LinkState, name: str) -> bool:
-    if name in state.base:
-        return True
-    prefix = name + "/"
-    return any(key.startswith(prefix) for key in state.base)
-
-
 _SUFFIXES = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def _suffix(number: int) -> str:
     return _SUFFIXES[number // 32] + _SUFFIXES[number % 32]
-
-

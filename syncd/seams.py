@@ -34,7 +34,7 @@ def seam(name: str) -> None:
 @contextmanager
 def armed(visit: Callable[[str], None]) -> Iterator[None]:
     """Call `visit` with each seam's name while inside."""
-    global _armed  # noqa: PLW0603 (one switch for the whole process is the point)
+    global _armed
     before, _armed = _armed, visit
     try:
         yield

@@ -103,7 +103,8 @@ def status(app: App) -> dict[str, Any]:
             "dead_letters": sum(dead.values()) + totals.get("dead", 0),
             "held": totals.get("held", 0),
             "workers": [
-                row.value for row in sql.execute(select(meta.c.value).where(meta.c.name.like("worker:%")).order_by(meta.c.name))
+                row.value
+                for row in sql.execute(select(meta.c.value).where(meta.c.name.like("worker:%")).order_by(meta.c.name))
             ],
             "sweeper_at": sql.execute(select(meta.c.value).where(meta.c.name == "sweeper_at")).scalar(),
         }

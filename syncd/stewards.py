@@ -29,7 +29,9 @@ def open_reviews(app: App) -> list[dict[str, Any]]:
     with reading(app.engine) as sql:
         rows = [
             dict(row)
-            for row in sql.execute(select(reviews).where(reviews.c.state == "open").order_by(reviews.c.opened_at, reviews.c.id)).mappings()
+            for row in sql.execute(
+                select(reviews).where(reviews.c.state == "open").order_by(reviews.c.opened_at, reviews.c.id)
+            ).mappings()
         ]
         ids = {row[side] for row in rows for side in ("a", "b")}
         goldens = {
@@ -50,7 +52,11 @@ def open_reviews(app: App) -> list[dict[str, Any]]:
             "reasons": orjson.loads(row["reasons"]),
             "opened_at": row["opened_at"],
             **{
-                side: {"id": row[side], "values": goldens.get(row[side], {}), "records": sorted(places.get(row[side], []))}
+                side: {
+                    "id": row[side],
+                    "values": goldens.get(row[side], {}),
+                    "records": sorted(places.get(row[side], [])),
+                }
                 for side in ("a", "b")
             },
         }
@@ -63,7 +69,11 @@ def rule_pair(app: App, review_id: str, *, same: bool, by: str) -> str:
     world = app.world()
     with app.engine.begin() as sql:
         lock_settling(sql)
-        row = sql.execute(select(reviews).where(reviews.c.id == review_id, reviews.c.state == "open")).mappings().one_or_none()
+        row = (
+            sql.execute(select(reviews).where(reviews.c.id == review_id, reviews.c.state == "open"))
+            .mappings()
+            .one_or_none()
+        )
         if row is None:
             raise NotFound(f"There is no open review {review_id!r}. See: syncd review list.")
         now = iso(app.clock.now())
@@ -92,7 +102,9 @@ def join(app: App, one: str, other: str, *, by: str) -> str:
         lock_settling(sql)
         rows = {
             row.id: row
-            for row in sql.execute(select(records.c.id, records.c.kind, records.c.status).where(among(sql, records.c.id, [one, other])))
+            for row in sql.execute(
+                select(records.c.id, records.c.kind, records.c.status).where(among(sql, records.c.id, [one, other]))
+            )
         }
         if older == newer or len(rows) != 2 or any(row.status == "merged" for row in rows.values()):
             raise NotFound("Give two different canonical records that stand on their own.")
@@ -101,7 +113,9 @@ def join(app: App, one: str, other: str, *, by: str) -> str:
         sql.execute(delete(reviews).where(reviews.c.a == older, reviews.c.b == newer))
         review_id = app.new_id()
         sql.execute(
-            insert(reviews).values(id=review_id, kind=rows[older].kind, a=older, b=newer, reasons="[]", state="open", opened_at=now)
+            insert(reviews).values(
+                id=review_id, kind=rows[older].kind, a=older, b=newer, reasons="[]", state="open", opened_at=now
+            )
         )
     return rule_pair(app, review_id, same=True, by=by)
 
@@ -110,7 +124,9 @@ def _merge(sql: Connection, survivor: str, loser: str) -> None:
     """The loser's links join the survivor; the loser's id stands for the survivor from now on."""
     sql.execute(update(links).where(links.c.canonical_id == loser).values(canonical_id=survivor))
     keys = sql.execute(select(identity_keys.c.key).where(identity_keys.c.canonical_id == survivor)).scalars().all()
-    sql.execute(delete(identity_keys).where(identity_keys.c.canonical_id == loser, among(sql, identity_keys.c.key, keys)))
+    sql.execute(
+        delete(identity_keys).where(identity_keys.c.canonical_id == loser, among(sql, identity_keys.c.key, keys))
+    )
     sql.execute(update(identity_keys).where(identity_keys.c.canonical_id == loser).values(canonical_id=survivor))
     sql.execute(delete(intents).where(intents.c.canonical_id == loser))
     sql.execute(delete(edges).where(edges.c.canonical_id == loser))
@@ -129,7 +145,9 @@ def _release(sql: Connection, canonical: str) -> None:
         select(reviews.c.id).where(reviews.c.state == "open", or_(reviews.c.a == canonical, reviews.c.b == canonical))
     ).first()
     if waiting is None:
-        sql.execute(update(records).where(records.c.id == canonical, records.c.status == "review").values(status="live"))
+        sql.execute(
+            update(records).where(records.c.id == canonical, records.c.status == "review").values(status="live")
+        )
 
 
 def split(app: App, connection: str, resource: str, vendor_id: str, *, by: str) -> str:
@@ -157,13 +175,22 @@ def split(app: App, connection: str, resource: str, vendor_id: str, *, by: str) 
         first, second = sorted((row.canonical_id, new))
         sql.execute(
             insert(reviews).values(
-                id=app.new_id(), kind=row.kind, a=first, b=second, reasons="[]", state="different",
-                opened_at=now, closed_at=now, closed_by=by,
-            )  # fmt: skip
+                id=app.new_id(),
+                kind=row.kind,
+                a=first,
+                b=second,
+                reasons="[]",
+                state="different",
+                opened_at=now,
+                closed_at=now,
+                closed_by=by,
+            )
         )
         sql.execute(delete(identity_keys).where(identity_keys.c.canonical_id == row.canonical_id))
         touched = {row.canonical_id, new}
-        touched.update(sql.execute(select(edges.c.canonical_id).where(among(sql, edges.c.target_id, touched))).scalars())
+        touched.update(
+            sql.execute(select(edges.c.canonical_id).where(among(sql, edges.c.target_id, touched))).scalars()
+        )
         Reconciler(app, world, connection, resource, None).settle_within(sql, sorted(touched))
     return new
 

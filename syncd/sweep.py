@@ -6,7 +6,6 @@ shrunken one holds and asks, and every missing record is fetched once more by it
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select, update
@@ -21,6 +20,7 @@ from syncd.store.database import reading
 from syncd.store.tables import links, turns
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from collections.abc import Callable
 
     from syncd.app import App, World
@@ -99,4 +99,3 @@ def sweep(
     if problem is not None:
         log.warning("sweep_held", connection=lease.connection, resource=lease.resource)
     return prepared.counts.changed
-

@@ -41,11 +41,7 @@ class Lease:
 
     def hold(self, sql: Connection) -> None:
         """Check and extend, inside the caller's transaction. Raises LostLease."""
-        held = sql.execute(
-            update(turns)
-            .where(self._mine())
-            .values(lease_until=iso(self.clock.now() + LEASE))
-        )
+        held = sql.execute(update(turns).where(self._mine()).values(lease_until=iso(self.clock.now() + LEASE)))
         if held.rowcount != 1:
             raise LostLease(f"{self.connection}/{self.resource}: the lease {self.fence} was taken over")
 

@@ -8,7 +8,6 @@ remedy, once; what only needs time moves the due time.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from syncd.turns import Lease, LostLease, count_due, due_turns, take
 from syncd.vault import VaultError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from syncd.app import App
 
 SLICE_S = 20.0
@@ -91,9 +91,13 @@ def turn(
             return None
         now = app.clock.now()
         with reading(app.engine) as sql:
-            row = sql.execute(
-                select(turns).where(turns.c.connection == lease.connection, turns.c.resource == lease.resource)
-            ).mappings().one()
+            row = (
+                sql.execute(
+                    select(turns).where(turns.c.connection == lease.connection, turns.c.resource == lease.resource)
+                )
+                .mappings()
+                .one()
+            )
         talking = open_connection(app, lease.connection)
         try:
             pulled_once = bool(row["pulled_once"])
@@ -115,7 +119,9 @@ def turn(
         failure = error
         _note(app, lease, error)
     except VaultError:
-        failure = NeedsPerson("The stored credentials cannot be read with this key.", remedy="Reconnect this connection.")
+        failure = NeedsPerson(
+            "The stored credentials cannot be read with this key.", remedy="Reconnect this connection."
+        )
         _note(app, lease, failure)
     with app.engine.begin() as sql:
         lease.release(sql)
@@ -150,9 +156,14 @@ def _note(app: App, lease: Lease, error: SyncError) -> None:
         if failures == 1:
             sql.execute(
                 insert(runs).values(
-                    id=app.new_id(), connection=lease.connection, resource=lease.resource, activity="stopped",
-                    started_at=iso(now), ended_at=iso(now), problem=error.message,
-                )  # fmt: skip
+                    id=app.new_id(),
+                    connection=lease.connection,
+                    resource=lease.resource,
+                    activity="stopped",
+                    started_at=iso(now),
+                    ended_at=iso(now),
+                    problem=error.message,
+                )
             )
     if failures == 1:
         log.warning("turn_failed", connection=lease.connection, resource=lease.resource, error=type(error).__name__)

@@ -12,8 +12,6 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
-from nameparser import HumanName
-
 from mappings.normalize.text import fold
 
 Party = Literal["person", "joint", "fiduciary"]
@@ -241,6 +239,8 @@ def _tokens(text: str | None) -> tuple[str, ...]:
 @lru_cache(maxsize=65536)
 def split(text: str) -> tuple[str, str, str, str, str]:
     """A full name as prefix, given, middle, family and suffix; 0.5 ms when not cached. "Doe, Jane" is understood."""
+    from nameparser import HumanName  # slow to import, and most mappings never need it
+
     name = HumanName(text)
     return (name.title, name.first, name.middle, name.last, name.suffix)
 

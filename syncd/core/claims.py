@@ -94,6 +94,13 @@ class LinkState:
         """What we consider the system to hold: what we meant, where the vendor only rendered it differently."""
         return self.ours[name] if name in self.ours else self.base.get(name)
 
+    def has_read(self, name: str) -> bool:
+        """Whether this scalar or set was ever part of a reading."""
+        if name in self.base or name in self.held:
+            return True
+        prefix = name + "/"
+        return any(key.startswith(prefix) for key in self.base)
+
     def document(self) -> Values:
         """The stored form: the first reading once, and only what differs from it beside it."""
         return encode(self)
@@ -102,8 +109,8 @@ class LinkState:
 def encode(state: LinkState) -> Values:
     """{"h": first reading, "t": its time, "c": claims since, "b": base since, "o": ours}; empty parts are left out."""
     document: Values = {}
-    met = LinkState.met(state.held, state.held_at) if state.held else LinkState()
-    if state.held:
+    met = LinkState.met(state.held, state.held_at) if state.held_at else LinkState()
+    if state.held_at:
         document["h"], document["t"] = state.held, state.held_at
     claims = {
         name: [claim.value, claim.at, int(claim.first), claim.over]
@@ -161,7 +168,8 @@ def see(
 
     wrote       this reading is the vendor's answer to our write of these flat values (what we meant): whatever
                 it shows for them is the vendor's rendition and becomes the base, without a claim
-    new_fields  scalar or set names that the mapping did not read before: their values are a first meeting, not an edit
+    new_fields  scalar or set names that the mapping may read for the first time: where this is so, their values are a
+                first meeting, not an edit
     silent      scalar or set names that are only ever written: what they show is the base, never a claim
 
     Laws: seeing twice is seeing once; seeing the base changes nothing; an answer to a write makes no claim on
@@ -175,6 +183,12 @@ def see(
         return ()
     flat = flatten(values)
     sets = covered(values)
+    fresh = frozenset(name for name in new_fields if not state.has_read(name))
+    for name in sets:
+        # That a set was read leaves no trace in the base while it is empty, and then its first element would not be an edit.
+        if name not in state.held:
+            state.held = {**state.held, name: {}}
+            state.held_at = state.held_at or at
     for name, value in state.base.items():
         if value is not None and name not in flat and "/" in name and name.partition("/")[0] in sets:
             flat[name] = None
@@ -188,7 +202,6 @@ def see(
                 flat[name] = None
             if slash and meant is not None and flat[name] is None:
                 lost_sets.add(set_name)
-    fresh = frozenset(new_fields)
     edits: list[Edit] = []
     for name, value in flat.items():
         if wrote is not None and name in wrote:

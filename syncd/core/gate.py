@@ -6,8 +6,11 @@ The matrix says which field classes may enter which zone; what it does not name 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 SHIPPED_MATRIX: Mapping[str, frozenset[str]] = {
     "practice": frozenset({"public", "contact", "business", "financial", "narrative", "identity_document"}),

@@ -6,12 +6,14 @@ Everything is compared in the target's own terms: `render` says what the system 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING
 
 from syncd.core.claims import Flat, LinkState, Same, Values, flatten
-from syncd.core.gate import Decision
+
+if TYPE_CHECKING:
+    from syncd.core.gate import Decision
+    from collections.abc import Mapping
 
 
 class Line(Protocol):

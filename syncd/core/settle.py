@@ -6,12 +6,14 @@ recomputation, and "why this value?" is this function's own answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TYPE_CHECKING
 
-from syncd.core.claims import Claim, Flat, LinkState, Same
+
+if TYPE_CHECKING:
+    from syncd.core.claims import Claim, Flat, LinkState, Same
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ def settle_field(
     """
     if pin is not None:
         newer = {source: claim for source, claim in claims.items() if not claim.first and claim.at > pin.at}
-        overruled = tuple((s, c) for s, c in sorted(claims.items()) if s not in newer and not same(name, c.value, pin.value))
+        overruled = tuple(
+            (s, c) for s, c in sorted(claims.items()) if s not in newer and not same(name, c.value, pin.value)
+        )
         if not newer:
             return Settled(pin.value, STEWARD, "pinned", overruled)
         claims = newer
@@ -207,7 +211,9 @@ def settle(
         set_name, slash, _ = name.partition("/")
         rule = rule_of.get(set_name, default)
         claims = by_field.get(name, {})
-        settled = settle_element(name, claims, rule) if slash else settle_field(name, claims, rule, same, pins.get(name))
+        settled = (
+            settle_element(name, claims, rule) if slash else settle_field(name, claims, rule, same, pins.get(name))
+        )
         if settled is None:
             continue
         why[name] = settled

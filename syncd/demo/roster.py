@@ -76,7 +76,15 @@ def roster(seed: int, size: int) -> Roster:
         given = GIVEN[n % len(GIVEN)]
         lap = n // len(GIVEN)
         family = ROOTS[(lap + n) % len(ROOTS)] + ENDS[(lap // len(ROOTS) + n) % len(ENDS)]
-        where = {0: "clio crm cards", 1: "clio crm", 2: "clio cards", 3: "crm cards", 4: "clio", 5: "clio crm cards", 6: "crm"}
+        where = {
+            0: "clio crm cards",
+            1: "clio crm",
+            2: "clio cards",
+            3: "crm cards",
+            4: "clio",
+            5: "clio crm cards",
+            6: "crm",
+        }
         people.append(
             Someone(
                 number=n,

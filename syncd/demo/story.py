@@ -13,11 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import httpx
 from sqlalchemy import func, select
@@ -34,6 +33,9 @@ from syncd.once import due_now, places
 from syncd.store.database import reading
 from syncd.store.tables import connections, intents, turns
 from syncd.turns import OWED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 ROUNDS_MAX = 12
 ECHO_ROUNDS = 3
@@ -161,11 +163,13 @@ class Story:
         def done() -> bool:
             now = iso(self.app.clock.now())
             with reading(self.app.engine) as sql:
-                behind = sql.execute(select(turns.c.resource).where(func.coalesce(turns.c.last_pull_at, "") < asked).limit(1)).first()
-                busy = sql.execute(
-                    select(intents.c.canonical_id).where(intents.c.state.in_(OWED)).limit(1)
+                behind = sql.execute(
+                    select(turns.c.resource).where(func.coalesce(turns.c.last_pull_at, "") < asked).limit(1)
                 ).first()
-                held = sql.execute(select(turns.c.owner).where(turns.c.owner.is_not(None), turns.c.lease_until > now).limit(1)).first()
+                busy = sql.execute(select(intents.c.canonical_id).where(intents.c.state.in_(OWED)).limit(1)).first()
+                held = sql.execute(
+                    select(turns.c.owner).where(turns.c.owner.is_not(None), turns.c.lease_until > now).limit(1)
+                ).first()
             return behind is None and busy is None and held is None
 
         self._until(done, "a round to end")
@@ -195,12 +199,41 @@ class Story:
             raise StoryFailed("The demo firm is too small for its story; use --size 12 or more.")
         a, b, c, d, e, f = shared[:6]
         self.edit("clio", "contact", id=a["clio"], changes={"phone": "(617) 555-0142"})
-        self.edit("clio", "new_contact", fields={"type": "Person", "name": "Nora Newman", "first_name": "Nora", "last_name": "Newman", "email": "nora.newman@example.org"})
+        self.edit(
+            "clio",
+            "new_contact",
+            fields={
+                "type": "Person",
+                "name": "Nora Newman",
+                "first_name": "Nora",
+                "last_name": "Newman",
+                "email": "nora.newman@example.org",
+            },
+        )
         self.edit("crm", "update", sobject="Contact", id=b["crm"], changes={"Title": "Managing Partner"})
-        self.edit("crm", "new", sobject="Contact", fields={"FirstName": "Omar", "LastName": "Oakes", "Email": "omar.oakes@example.org", "Title": "Founder"})
+        self.edit(
+            "crm",
+            "new",
+            sobject="Contact",
+            fields={"FirstName": "Omar", "LastName": "Oakes", "Email": "omar.oakes@example.org", "Title": "Founder"},
+        )
         self.edit("crm", "update", sobject="Contact", id=c["crm"], changes={"LastName": "Married-Name"})
-        self.edit("cards", "card", href=d["cards"], changes={"emails": [{"value": f"new.{d['email']}", "types": ["work"], "pref": True}]})
-        self.edit("cards", "new_card", body={"kind": "individual", "fn": "Pia Park", "n": {"family": "Park", "given": "Pia"}, "emails": [{"value": "pia.park@example.net", "types": ["work"], "pref": True}]})
+        self.edit(
+            "cards",
+            "card",
+            href=d["cards"],
+            changes={"emails": [{"value": f"new.{d['email']}", "types": ["work"], "pref": True}]},
+        )
+        self.edit(
+            "cards",
+            "new_card",
+            body={
+                "kind": "individual",
+                "fn": "Pia Park",
+                "n": {"family": "Park", "given": "Pia"},
+                "emails": [{"value": "pia.park@example.net", "types": ["work"], "pref": True}],
+            },
+        )
         self.edit("cards", "delete_card", href=e["cards"])
         self.edit("clio", "contact", id=f["clio"], changes={"title": "Chair of the board"})
         self.edit("crm", "update", sobject="Contact", id=f["crm"], changes={"Title": "Board member"})
@@ -233,7 +266,11 @@ class Story:
 
     def headline(self) -> dict[str, Any]:
         """An invoice is issued in Clio; nobody tells the service. Voiding it takes the amount back."""
-        matters = {body["display_number"]: id for lens, id, body in read_all(self.app, "clio", load("clio")) if lens.kind == "matter"}
+        matters = {
+            body["display_number"]: id
+            for lens, id, body in read_all(self.app, "clio", load("clio"))
+            if lens.kind == "matter"
+        }
         opportunity, number = next(
             (id, body["Matter_Number__c"])
             for lens, id, body in read_all(self.app, "crm", load("salesforce"))
@@ -358,7 +395,10 @@ class Comparison:
             shared = {
                 field: value
                 for field, value in truth.items()
-                if field in other.lines and other.lines[field].direction != "in" and field not in references and classes[field] in row
+                if field in other.lines
+                and other.lines[field].direction != "in"
+                and field not in references
+                and classes[field] in row
             }
             # What the other system would hold after taking Clio's values, against what it holds.
             expected, actual = other.render(shared, other_body), other.get(other_body)
@@ -368,7 +408,11 @@ class Comparison:
             mine = lens.get(body)
             for field in other.lines.keys() - references:
                 if other.lines[field].is_set and set(actual.get(field) or {}) - set(mine.get(field) or {}):
-                    yield {"record": identity, "system": name, "what": f"{field} has something that Clio's record lacks"}
+                    yield {
+                        "record": identity,
+                        "system": name,
+                        "what": f"{field} has something that Clio's record lacks",
+                    }
 
     def _deleted_cards(self) -> set[str]:
         """Who was deleted in the address book by its own users: they stay deleted there, and live on elsewhere."""
@@ -382,7 +426,9 @@ class Comparison:
             ).scalars()
             return {f"person {str(json.loads(row).get('email')).lower()}" for row in rows}
 
-    def _billed(self, everything: Mapping[str, list[tuple[RecordMapping, str, dict[str, Any]]]]) -> Iterator[dict[str, Any]]:
+    def _billed(
+        self, everything: Mapping[str, list[tuple[RecordMapping, str, dict[str, Any]]]]
+    ) -> Iterator[dict[str, Any]]:
         """Each opportunity shows what Clio has billed on its matter: added up here from the bills themselves."""
         numbers = {id: body["display_number"] for lens, id, body in everything["clio"] if lens.kind == "matter"}
         billed: dict[str, Decimal] = {}
@@ -395,4 +441,8 @@ class Comparison:
             if lens.kind == "opportunity" and body.get("Matter_Number__c"):
                 shown = Decimal(str(body.get("Billed_Total__c") or 0))
                 if shown != billed.get(body["Matter_Number__c"], Decimal(0)):
-                    yield {"record": f"opportunity {id}", "system": "crm", "what": "billed total differs from the bills"}
+                    yield {
+                        "record": f"opportunity {id}",
+                        "system": "crm",
+                        "what": "billed total differs from the bills",
+                    }

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from connectors.carddav import vcards
 from connectors.carddav.sandbox import CardDavSandbox
 from connectors.clio.sandbox import ClioSandbox
 from connectors.salesforce.sandbox import SalesforceSandbox
-from connectors.sandbox import Sandbox
 from syncd import connections, supervisor
 from syncd.app import App, open_app
 from syncd.config import FIRM_FILE, SettingsError, load_settings, write_firm_template
@@ -31,6 +29,8 @@ from syncd.store.database import reading
 from syncd.store.tables import connections as connections_table
 
 if TYPE_CHECKING:
+    from connectors.sandbox import Sandbox
+    from collections.abc import Callable, Mapping
     from syncd.config import Settings
 
 PLACE = "demo.json"
@@ -74,7 +74,14 @@ def _fill_clio(sandbox: ClioSandbox, firm: Roster) -> None:
             "last_name": person.family,
             "email": person.email,
             "addresses": [
-                {"name": "Work", "street": person.street, "city": city, "province": province, "postal_code": postcode, "country": "United States"}
+                {
+                    "name": "Work",
+                    "street": person.street,
+                    "city": city,
+                    "province": province,
+                    "postal_code": postcode,
+                    "country": "United States",
+                }
             ],
         }
         if person.number % 4:
@@ -83,7 +90,9 @@ def _fill_clio(sandbox: ClioSandbox, firm: Roster) -> None:
             fields["company"] = {"id": ids[person.company or ""]}
         row = sandbox.edit_new_contact(fields)
         if person.number in clients:
-            sandbox.edit_new_matter({"client": {"id": row["id"]}, "description": f"{person.family}: advice", "status": "open"})
+            sandbox.edit_new_matter(
+                {"client": {"id": row["id"]}, "description": f"{person.family}: advice", "status": "open"}
+            )
 
 
 def crm(*, seed: int = 1, size: int = 300, **how: Any) -> SalesforceSandbox:
@@ -109,9 +118,11 @@ def crm(*, seed: int = 1, size: int = 300, **how: Any) -> SalesforceSandbox:
         if person.number in numbers:
             rows["Opportunity"].append(
                 {
-                    "Name": f"{person.family} advice", "StageName": "Closed Won", "CloseDate": "2026-10-01",
+                    "Name": f"{person.family} advice",
+                    "StageName": "Closed Won",
+                    "CloseDate": "2026-10-01",
                     "Matter_Number__c": numbers[person.number],
-                }  # fmt: skip
+                }
             )
     return SalesforceSandbox(seed=seed, accounts=0, contacts=0, opportunities=0, tasks=0, rows=rows, **how)
 
@@ -163,10 +174,20 @@ def children(home: Path, place: Mapping[str, Any]) -> list[supervisor.Child]:
         supervisor.Child(
             f"{SYSTEMS[name]} sandbox ({name})",
             (
-                sys.executable, "-m", "syncd.demo", name, "--port", str(place["ports"][name]),
-                "--state", str(home / f"{name}.jsonl"), "--size", str(place["size"]), "--seed", str(place["seed"]),
+                sys.executable,
+                "-m",
+                "syncd.demo",
+                name,
+                "--port",
+                str(place["ports"][name]),
+                "--state",
+                str(home / f"{name}.jsonl"),
+                "--size",
+                str(place["size"]),
+                "--seed",
+                str(place["seed"]),
             ),
-        )  # fmt: skip
+        )
         for name in SYSTEMS
     ]
 
@@ -219,7 +240,7 @@ def connect(app: App, place: Mapping[str, Any], tell: Callable[[str], None]) -> 
             connections.add(app, name, connector, wanted, poll_s=POLL_S, live=True)
             tell(f"Connected {name} ({connector}).")
         elif known[name].get("base_url") != wanted["base_url"]:
-            moved = {key: wanted[key] if key in wanted else value for key, value in known[name].items()}
+            moved = {key: wanted.get(key, value) for key, value in known[name].items()}
             with app.engine.begin() as sql:
                 sql.execute(
                     update(connections_table).where(connections_table.c.name == name).values(settings=json.dumps(moved))
@@ -261,4 +282,3 @@ def join_firm(folder: Path) -> None:
         print(f"Syncing. What is where: syncd status --home {folder}", flush=True)
     finally:
         app.close()
-

@@ -6,19 +6,20 @@ executemany on SQLite), because that is two to five times cheaper per row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, TYPE_CHECKING
 
 import orjson
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, Table, Text, bindparam, create_engine, event, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
-from sqlalchemy.sql import ColumnElement
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql import ColumnElement
+    from collections.abc import Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 30_000
@@ -66,8 +67,25 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+SCHEMA = "0001"
+"""The newest step in migrations/versions."""
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the schema is this version's; one cheap query, so that every process may ask."""
+    try:
+        with engine.connect().execution_options(read_only=True) as connection:
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == SCHEMA
+    except DBAPIError:
+        return False
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema to this version. Safe when several processes start at once."""
+    # Imported here: a process that finds the schema current never pays for it.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
@@ -153,5 +171,3 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
             batch = []
     if batch:
         yield batch
-
-

@@ -7,8 +7,7 @@ import os
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import orjson
 from sqlalchemy import delete, select
@@ -19,13 +18,16 @@ from syncd import connections, once
 from syncd.app import App, World, open_app
 from syncd.clock import FixedClock
 from syncd.config import Firm, Settings
-from syncd.core.settle import Rule
 from syncd.once import due_now
 from syncd.store.database import reading
 from syncd.store.tables import intents, links, meta, metadata, records, turns
 from syncd.turns import take
 from syncd.vault import new_key, parse_key
 from syncd.work import turn, work
+
+if TYPE_CHECKING:
+    from syncd.core.settle import Rule
+    from pathlib import Path
 
 BEGIN = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 RESOURCES = tuple(Resource(name) for name in ("people", "companies", "matters", "invoices", "opportunities"))
@@ -97,9 +99,21 @@ class Office:
         """Connect a new vendor, live; `facts` change what it can do."""
         renditions = facts.pop("renditions", None)
         unique = f"{name}-{next(_count)}"
-        basic = Facts(write_guard="version", repeat_guard="own-id", deletions="feed", batch_max=50, fetch_max=50, time_resolution_s=0.0)
+        basic = Facts(
+            write_guard="version",
+            repeat_guard="own-id",
+            deletions="feed",
+            batch_max=50,
+            fetch_max=50,
+            time_resolution_s=0.0,
+        )
         made = MemoryVendor(
-            resources=RESOURCES, facts=replace(basic, **facts), has=has, renditions=renditions, clock=self.clock.now, name=unique
+            resources=RESOURCES,
+            facts=replace(basic, **facts),
+            has=has,
+            renditions=renditions,
+            clock=self.clock.now,
+            name=unique,
         )
         self.vendors[name] = made
         if mapping is not None:
@@ -122,7 +136,9 @@ class Office:
         self.tick()
         return self.vendors[name].person_creates(resource, body, id).id
 
-    def edit(self, name: str, id: str, changes: dict[str, Any], resource: str = "people", *, after_s: float = 10.0) -> None:
+    def edit(
+        self, name: str, id: str, changes: dict[str, Any], resource: str = "people", *, after_s: float = 10.0
+    ) -> None:
         self.tick(after_s)
         self.vendors[name].person_edits(resource, id, changes)
 
@@ -181,7 +197,9 @@ class Office:
         with reading(self.app.engine) as sql:
             return {
                 row.id: orjson.loads(row.golden)
-                for row in sql.execute(select(records).where(records.c.kind == kind, records.c.status.in_(("live", "review"))))
+                for row in sql.execute(
+                    select(records).where(records.c.kind == kind, records.c.status.in_(("live", "review")))
+                )
             }
 
     def golden(self, kind: str = "person") -> dict[str, Any]:
@@ -190,9 +208,15 @@ class Office:
 
     def link(self, name: str, id: str, resource: str = "people") -> dict[str, Any]:
         with reading(self.app.engine) as sql:
-            row = sql.execute(
-                select(links).where(links.c.connection == name, links.c.resource == resource, links.c.vendor_id == id)
-            ).mappings().one()
+            row = (
+                sql.execute(
+                    select(links).where(
+                        links.c.connection == name, links.c.resource == resource, links.c.vendor_id == id
+                    )
+                )
+                .mappings()
+                .one()
+            )
             return dict(row)
 
     def owed(self) -> list[dict[str, Any]]:

@@ -102,11 +102,23 @@ def test_sets_take_additions_and_removals_from_both_sides(office: Office) -> Non
     office.new("a", jane(), id="j")
     office.settle()
     b_id = next(iter(office.held("b")))
-    office.edit("a", "j", {"emails": [{"value": "jane@example.com", "label": "work"}, {"value": "jd@example.org", "label": "home"}]})
-    office.edit("b", b_id, {"emails": [{"value": "jane@example.com", "label": "work"}, {"value": "j3@example.net", "label": "other"}]})
+    office.edit(
+        "a",
+        "j",
+        {"emails": [{"value": "jane@example.com", "label": "work"}, {"value": "jd@example.org", "label": "home"}]},
+    )
+    office.edit(
+        "b",
+        b_id,
+        {"emails": [{"value": "jane@example.com", "label": "work"}, {"value": "j3@example.net", "label": "other"}]},
+    )
     office.settle()
     for name in "ab":
-        assert sorted(each["value"] for each in office.one(name)["emails"]) == ["j3@example.net", "jane@example.com", "jd@example.org"]
+        assert sorted(each["value"] for each in office.one(name)["emails"]) == [
+            "j3@example.net",
+            "jane@example.com",
+            "jd@example.org",
+        ]
     office.edit("a", "j", {"emails": [{"value": "j3@example.net", "label": "other"}]})
     office.settle()
     assert [each["value"] for each in office.one("b")["emails"]] == ["j3@example.net"]
@@ -134,7 +146,11 @@ def test_cascading_deletion_is_a_policy_and_an_edit_beats_it(office: Office) -> 
     office.vendor("a")
     office.vendor("b")
     office.new("a", jane(), id="j")
-    office.new("a", jane(given_name="Ann", email="ann@example.com", emails=[{"value": "ann@example.com", "label": "work"}]), id="k")
+    office.new(
+        "a",
+        jane(given_name="Ann", email="ann@example.com", emails=[{"value": "ann@example.com", "label": "work"}]),
+        id="k",
+    )
     office.settle()
     b_ids = {body["given_name"]: id for id, body in office.held("b").items()}
     office.delete("a", "j")
@@ -178,7 +194,12 @@ def test_an_invoice_changes_the_billed_total_of_its_matters_opportunity(office: 
     office.new("b", {"name": "Doe", "stage": "Won", "matter_number": "00012-Doe"}, resource="opportunities", id="o")
     office.settle()
     assert office.held("b", "opportunities")["o"]["billed_total"] == "0"
-    office.new("a", {"number": "1", "matter": "m", "status": "issued", "total": "750.00", "currency": "USD"}, resource="invoices", id="i")
+    office.new(
+        "a",
+        {"number": "1", "matter": "m", "status": "issued", "total": "750.00", "currency": "USD"},
+        resource="invoices",
+        id="i",
+    )
     office.settle()
     assert office.held("b", "opportunities")["o"]["billed_total"] == "750"
     office.edit("a", "i", {"status": "void"}, resource="invoices")
