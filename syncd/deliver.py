@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, not_, or_, select, update
 
 from connectors.contract import (
     Capabilities,
@@ -28,9 +28,10 @@ from connectors.contract import (
 )
 from connectors.errors import NeedsPerson, Refused, ShapeChanged, Stale, SyncError, TryLater, UnknownOutcome
 from mappings.canonical import KINDS
+from mappings.compile import Unreadable
 from syncd import logs
 from syncd.clock import from_iso, iso
-from syncd.core.claims import Flat, LinkState, decode, flatten, found_ours
+from syncd.core.claims import Flat, LinkState, Values, decode, flatten, found_ours
 from syncd.core.gate import Decision, decide
 from syncd.core.plan import (
     Nothing,
@@ -50,10 +51,9 @@ from syncd.store.database import among, reading
 from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, writes
 
 if TYPE_CHECKING:
-    from mappings.compile import RecordMapping
-    from collections.abc import Mapping, Sequence
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from mappings.compile import RecordMapping
     from syncd.app import App, World
     from syncd.turns import Lease
 
@@ -159,7 +159,7 @@ class Delivery:
             lens = self._lens(row["kind"])
             if lens is None or not lens.applies(record.body):
                 continue
-            flat = flatten(lens.get(record.body))
+            flat = flatten(_readable(lens, record))
             if all(same(name, flat.get(name), value) for name, value in meant.items()):
                 return record
         return None
@@ -186,7 +186,7 @@ class Delivery:
                 lens = self._lens(row["kind"])
                 ours: Flat = {}
                 if lens is not None and row["operation"] == "update":
-                    ours = found_ours(lens.get(record.body), orjson.loads(row["meant"]), self.world.same(row["kind"]))
+                    ours = found_ours(_readable(lens, record), orjson.loads(row["meant"]), self.world.same(row["kind"]))
                 happened = bool(ours)
                 arrivals.append(Arrival(record, ours or None))
             outcomes.append({"k": row["operation_key"], "o": "found" if happened else "not-done"})
@@ -273,7 +273,8 @@ class Delivery:
         with self.app.engine.begin() as sql:
             self.lease.hold(sql)
             for each in owed:
-                mine = self._mine(each)
+                # What was noted since it was planned counts: then the intent stays due, and is planned again.
+                mine = and_(self._mine(each), intents.c.generation == each.intent["generation"])
                 if each.record is not None and each.record["status"] == "merged":
                     sql.execute(delete(intents).where(mine))
                     owe(sql, [(*self.place, each.record["merged_into"], each.intent["kind"])], self.now())
@@ -427,10 +428,14 @@ class Delivery:
                     .where(writes.c.id == each.write_id)
                     .values(outcome=name, **self._made(each, arrivals))
                 )
+                seen = intents.c.generation == each.intent["generation"]
                 if values is not None:
                     sql.execute(update(intents).where(self._mine(each)).values(**values))
+                    if values["state"] == "dead":
+                        # What made it fail may have changed while it was sent: then it is tried again.
+                        again = {"state": "due", "due_at": self.now(), "why": None, "remedy": None}
+                        sql.execute(update(intents).where(self._mine(each), not_(seen)).values(**again))
                     continue
-                seen = intents.c.generation == each.intent["generation"]
                 if each.more_links:
                     sql.execute(update(intents).where(self._mine(each)).values(state="due", due_at=self.now()))
                 else:
@@ -444,6 +449,12 @@ class Delivery:
             self.run.store(sql)
 
         prepared = self.reconciler.prepare(arrivals)
+        unread = {vendor_id: (why, remedy) for vendor_id, _, why, remedy in prepared.dead}
+        for place, (each, outcome) in enumerate(zip(sent, outcomes, strict=True)):
+            if each.operation == "create" and isinstance(outcome, Record) and outcome.id in unread:
+                # It exists, but cannot be taken in, so there is no link yet: another one must not be made.
+                why, remedy = unread[outcome.id]
+                settled[place] = (each, "done", {"state": "dead", "why": why, "remedy": remedy})
         self.reconciler.commit(prepared, finish)
         seam("write_committed")
 
@@ -456,13 +467,10 @@ class Delivery:
     def _after_failure(self, each: Owed, error: SyncError) -> dict[str, Any]:
         attempts = int(each.intent["attempts"]) + 1
         pause = iso(self.app.clock.now() + timedelta(seconds=PAUSE_S[min(attempts, len(PAUSE_S)) - 1]))
-        if isinstance(error, UnknownOutcome):
-            lag = max(self.connector.spec.facts.read_lag_s, 0.0)
-            return {
-                "state": "unknown",
-                "due_at": iso(self.app.clock.now() + timedelta(seconds=lag)),
-                "why": error.message,
-            }
+        if isinstance(error, UnknownOutcome) or (isinstance(error, ShapeChanged) and attempts < TRIES_MAX):
+            # An answer that cannot be read says no more than none. First we look at once, then ever less often.
+            lag = iso(self.app.clock.now() + timedelta(seconds=self.connector.spec.facts.read_lag_s))
+            return {"state": "unknown", "due_at": lag if attempts == 1 else max(lag, pause), "why": error.message}
         if isinstance(error, Refused | ShapeChanged):
             remedy = error.remedy or "Correct the record, then retry it."
             return {"state": "dead", "why": error.message, "remedy": remedy}
@@ -570,8 +578,23 @@ def load_owed(
     return owed
 
 
+def _readable(lens: RecordMapping, record: Record) -> Values:
+    """What the mapping reads from it; nothing at all from a record that it cannot read, which is then not ours."""
+    try:
+        return lens.get(record.body)
+    except Unreadable:
+        return {}
+
+
 def plan_owed(world: World, each: Owed) -> Planned:
     """The plan for one intent: what `syncd plan` shows and what delivery sends are the same call."""
+    try:
+        return _planned(world, each)
+    except Unreadable as error:  # one record that cannot be expressed must not stop the others
+        return Refusal(str(error))
+
+
+def _planned(world: World, each: Owed) -> Planned:
     if each.lens is None or each.record is None:
         return Nothing()
     if _cascades(world, each):
@@ -648,11 +671,15 @@ def _references(
         return References(fields=frozenset(names))
     tokens: dict[str, str] = {}
     ids: dict[str, str] = {}
+    deleted: set[str] = set()
     for row in sql.execute(
-        select(links.c.resource, links.c.vendor_id, links.c.canonical_id)
-        .where(links.c.connection == connection, links.c.alive, among(sql, links.c.canonical_id, wanted))
+        select(links.c.resource, links.c.vendor_id, links.c.canonical_id, links.c.alive)
+        .where(links.c.connection == connection, among(sql, links.c.canonical_id, wanted))
         .order_by(links.c.resource, links.c.vendor_id)
     ):
+        if not row.alive:
+            deleted.add(row.canonical_id)
+            continue
         tokens.setdefault(row.canonical_id, f"{row.resource}:{row.vendor_id}")
         ids[f"{row.resource}:{row.vendor_id}"] = row.canonical_id
     awaited: set[str] = set()
@@ -664,14 +691,15 @@ def _references(
             if number is not None:
                 token = f"{REFERENCE}{by_key[canonical]}={number}"
                 tokens[canonical], ids[token] = token, canonical
-        elif canonical not in tokens and row["status"] in ("live", "review"):
-            if any(t.connection == connection and t.lens.creates for t in world.targets(row["kind"])):
-                awaited.add(canonical)
+        elif canonical not in tokens and canonical not in deleted and row["status"] in ("live", "review"):
+            # One that people deleted here is not made again, so nothing can wait for it.
+            targets = world.targets(row["kind"])
+            awaited.update({canonical} if any(t.connection == connection and t.lens.creates for t in targets) else ())
     return References(tokens, ids, frozenset(awaited), frozenset(names))
 
 
 def _outcome_name(error: SyncError) -> str:
-    if isinstance(error, UnknownOutcome):
+    if isinstance(error, UnknownOutcome | ShapeChanged):
         return "unknown"
     if isinstance(error, Stale):
         return "stale"

@@ -48,6 +48,8 @@ from syncd.store.tables import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql import ColumnElement
+
     from syncd.app import App, Target, World
     from connectors.contract import Record
     from syncd.turns import Lease
@@ -437,9 +439,9 @@ class Page:
         created = [reading for reading in new if reading.arrival.canonical is not None]
         others = [reading for reading in new if reading.arrival.canonical is None]
         if created:
-            standing = self._standing([reading.arrival.canonical or "" for reading in created])
+            today = self._standing([reading.arrival.canonical or "" for reading in created])
             for reading in created:
-                self._join(reading, standing[reading.arrival.canonical or ""], reading.arrival.wrote)
+                self._join(reading, today[reading.arrival.canonical or ""], reading.arrival.wrote)
         if not others:
             return
         lost = self._lost_creates()
@@ -450,7 +452,8 @@ class Page:
             ours = next((each for each in lost if self._is_created(reading, each)), None)
             if ours is not None:
                 lost.remove(ours)
-                self._join(reading, ours["canonical_id"], orjson.loads(ours["meant"]))
+                canonical = self._standing([ours["canonical_id"]])[ours["canonical_id"]]
+                self._join(reading, canonical, orjson.loads(ours["meant"]))
                 self.counts.changed += 1
                 continue
             found: dict[str, None] = {}
@@ -738,11 +741,11 @@ class Page:
             links.c.alive,
             links.c.state,
         )
-        for row in self.sql.execute(select(*columns).where(among(self.sql, links.c.canonical_id, todo))):
-            source = Source(row.connection, row.resource, row.vendor_id)
-            states[row.canonical_id][source] = decode(orjson.loads(row.state))
-            if row.alive:
-                alive[row.canonical_id].add(source)
+        for link in self.sql.execute(select(*columns).where(among(self.sql, links.c.canonical_id, todo))):
+            source = Source(link.connection, link.resource, link.vendor_id)
+            states[link.canonical_id][source] = decode(orjson.loads(link.state))
+            if link.alive:
+                alive[link.canonical_id].add(source)
         pinned: dict[str, dict[str, Claim]] = {}
         for pin in self.sql.execute(select(pins).where(among(self.sql, pins.c.canonical_id, todo))).mappings():
             pinned.setdefault(pin["canonical_id"], {})[pin["field"]] = Claim(orjson.loads(pin["value"]), pin["at"])
@@ -791,6 +794,12 @@ class Page:
                 out.append((canonical, kind, status, row["merged_into"], document, sources, deleted_at))
             if after != before or status != row["status"]:
                 self.changed[canonical] = (kind, before, after)
+            if status != row["status"]:
+                # What waits for it must learn that it will (or will not) get a record anywhere.
+                for owner in self.sql.execute(
+                    select(edges.c.canonical_id).where(edges.c.target_id == canonical)
+                ).scalars():
+                    self.touch(owner)
             for name in references:
                 if before.get(name) != after.get(name):
                     if after.get(name) is None:
@@ -868,7 +877,7 @@ class Page:
     ) -> None:
         """Keep the losers where people can see them; open what no rule can choose; close what has been chosen since."""
         standing: dict[tuple[str, str], Mapping[str, Any]] = {
-            (row["canonical_id"], row["field"]): row
+            (row["canonical_id"], row["field"]): dict(row)
             for row in self.sql.execute(
                 select(conflicts).where(conflicts.c.state == "open", among(self.sql, conflicts.c.canonical_id, todo))
             ).mappings()
@@ -1103,7 +1112,7 @@ def owe_all(sql: Connection, world: World, connection: str, resource: str, now: 
             .correlate(records)
             .exists()
         )
-        conditions = [met]
+        conditions: list[ColumnElement[bool]] = [met]
         if member.creates:
             conditions.append(records.c.id.not_in(here))
         if any(rollup.kind == member.kind for rollup in world.rollups):

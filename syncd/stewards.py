@@ -82,11 +82,11 @@ def rule_pair(app: App, review_id: str, *, same: bool, by: str) -> str:
             .where(reviews.c.id == review_id)
             .values(state="same" if same else "different", closed_at=now, closed_by=by)
         )
-        older, newer = sorted((row["a"], row["b"]))
+        older, newer = sorted((str(row["a"]), str(row["b"])))
         touched = {older, newer}
         if same:
-            _merge(sql, older, newer)
-        for canonical in (older, newer):
+            touched |= _merge(sql, older, newer, now)
+        for canonical in sorted(touched):
             _release(sql, canonical)
         owners = sql.execute(select(edges.c.canonical_id).where(among(sql, edges.c.target_id, touched))).scalars()
         touched.update(owners)
@@ -120,23 +120,48 @@ def join(app: App, one: str, other: str, *, by: str) -> str:
     return rule_pair(app, review_id, same=True, by=by)
 
 
-def _merge(sql: Connection, survivor: str, loser: str) -> None:
-    """The loser's links join the survivor; the loser's id stands for the survivor from now on."""
+def _merge(sql: Connection, survivor: str, loser: str, now: str) -> set[str]:
+    """The loser's links join the survivor, whose id now stands for both; returns who else may be one of them."""
     sql.execute(update(links).where(links.c.canonical_id == loser).values(canonical_id=survivor))
     keys = sql.execute(select(identity_keys.c.key).where(identity_keys.c.canonical_id == survivor)).scalars().all()
     sql.execute(
         delete(identity_keys).where(identity_keys.c.canonical_id == loser, among(sql, identity_keys.c.key, keys))
     )
     sql.execute(update(identity_keys).where(identity_keys.c.canonical_id == loser).values(canonical_id=survivor))
-    sql.execute(delete(intents).where(intents.c.canonical_id == loser))
+    # A request that may still be under way is looked after by delivery, which then hands it over to the survivor.
+    sql.execute(delete(intents).where(intents.c.canonical_id == loser, intents.c.state.not_in(("sending", "unknown"))))
     sql.execute(delete(edges).where(edges.c.canonical_id == loser))
     sql.execute(update(edges).where(edges.c.target_id == loser).values(target_id=survivor))
     sql.execute(update(records).where(records.c.id == loser).values(status="merged", merged_into=survivor))
     sql.execute(
-        update(reviews)
-        .where(reviews.c.state == "open", or_(reviews.c.a == loser, reviews.c.b == loser))
-        .values(state="same", closed_by="merge")
+        update(conflicts)
+        .where(conflicts.c.canonical_id == loser, conflicts.c.state == "open")
+        .values(state="settled", closed_at=now, closed_by="merge")
     )
+    ruled = select(pins.c.field).where(pins.c.canonical_id == survivor)
+    sql.execute(
+        update(pins)
+        .where(pins.c.canonical_id == loser, pins.c.field.not_in(ruled.scalar_subquery()))
+        .values(canonical_id=survivor)
+    )
+    return _doubts_move(sql, survivor, loser)
+
+
+def _doubts_move(sql: Connection, survivor: str, loser: str) -> set[str]:
+    """Whoever may be the same as the loser may be the same as the survivor; returns these others."""
+    involved = or_(reviews.c.a == loser, reviews.c.b == loser)
+    doubts = sql.execute(
+        select(reviews.c.id, reviews.c.a, reviews.c.b).where(reviews.c.state == "open", involved)
+    ).all()
+    others = {row.b if row.a == loser else row.a for row in doubts} - {survivor}
+    for row in doubts:
+        first, second = sorted((survivor, row.b if row.a == loser else row.a))
+        asked = select(reviews.c.id).where(reviews.c.a == first, reviews.c.b == second)
+        if first == second or sql.execute(asked).first() is not None:
+            sql.execute(delete(reviews).where(reviews.c.id == row.id))
+        else:
+            sql.execute(update(reviews).where(reviews.c.id == row.id).values(a=first, b=second))
+    return others
 
 
 def _release(sql: Connection, canonical: str) -> None:

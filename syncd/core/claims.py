@@ -185,7 +185,7 @@ def see(
     sets = covered(values)
     fresh = frozenset(name for name in new_fields if not state.has_read(name))
     for name in sets:
-        # That a set was read leaves no trace in the base while it is empty, and then its first element would not be an edit.
+        # A set that was read and is empty leaves no trace in the base: its first element would not pass for an edit.
         if name not in state.held:
             state.held = {**state.held, name: {}}
             state.held_at = state.held_at or at
