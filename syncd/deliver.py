@@ -528,15 +528,15 @@ def load_owed(
     }
     here: dict[str, list[Mapping[str, Any]]] = {}
     dead: set[str] = set()
-    for link in sql.execute(
+    for stored in sql.execute(
         select(links)
         .where(links.c.connection == connection, links.c.resource == resource, among(sql, links.c.canonical_id, ids))
         .order_by(links.c.vendor_id)
     ).mappings():
-        if link["alive"]:
-            here.setdefault(link["canonical_id"], []).append(dict(link))
+        if stored["alive"]:
+            here.setdefault(stored["canonical_id"], []).append(dict(stored))
         else:
-            dead.add(link["canonical_id"])
+            dead.add(stored["canonical_id"])
     frozen = _frozen(sql, world, by_id)
     doubtful = _doubtful(sql, by_id)
     goldens = {canonical: orjson.loads(row["golden"]) for canonical, row in by_id.items()}
@@ -561,7 +561,8 @@ def load_owed(
             owed.append(Owed(row, record, None, False, None, None, None, References(), frozenset(), decision))
             continue
         chosen: Owed | None = None
-        for link in found or [None]:
+        places: Sequence[Mapping[str, Any] | None] = found or [None]
+        for link in places:
             state = decode(orjson.loads(link["state"])) if link is not None else None
             body = orjson.loads(link["body"]) if link is not None else None
             candidate = Owed(
@@ -683,17 +684,17 @@ def _references(
         tokens.setdefault(row.canonical_id, f"{row.resource}:{row.vendor_id}")
         ids[f"{row.resource}:{row.vendor_id}"] = row.canonical_id
     awaited: set[str] = set()
-    for row in sql.execute(select(records).where(among(sql, records.c.id, wanted))).mappings():
-        canonical = row["id"]
+    for record in sql.execute(select(records).where(among(sql, records.c.id, wanted))).mappings():
+        canonical = record["id"]
         if canonical in by_key:
             _, _, field_name = by_key[canonical].partition(".")
-            number = orjson.loads(row["golden"]).get(field_name)
+            number = orjson.loads(record["golden"]).get(field_name)
             if number is not None:
                 token = f"{REFERENCE}{by_key[canonical]}={number}"
                 tokens[canonical], ids[token] = token, canonical
-        elif canonical not in tokens and canonical not in deleted and row["status"] in ("live", "review"):
+        elif canonical not in tokens and canonical not in deleted and record["status"] in ("live", "review"):
             # One that people deleted here is not made again, so nothing can wait for it.
-            targets = world.targets(row["kind"])
+            targets = world.targets(record["kind"])
             awaited.update({canonical} if any(t.connection == connection and t.lens.creates for t in targets) else ())
     return References(tokens, ids, frozenset(awaited), frozenset(names))
 
