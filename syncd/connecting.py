@@ -1,7 +1,8 @@
 """From a stored connection to a connector that can talk: egress rules, HTTP client, and tokens that renew themselves.
 
 Credentials are one sealed document per connection. A refreshed token is stored before it is used, under a lock
-in the database that all processes on all machines share.
+in the database that all processes on all machines share. Whatever is opened or arrives here is hidden from the logs
+of this process before anything else is done with it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, text, update
 
@@ -22,22 +23,43 @@ from connectors.errors import ReconnectNeeded, TryLater
 from connectors.http import Auth, BasicAuth, BearerAuth, VendorHTTP
 from connectors.oauth import OAuthAuth, Tokens, VersionMoved
 from connectors.redact import Secret
+from syncd import logs
 from syncd.clock import from_iso, iso
+from syncd.seams import seam
 from syncd.store.database import reading
 from syncd.store.tables import connections, meta
 
 if TYPE_CHECKING:
-    from connectors.contract import Access, Connector
     from collections.abc import Iterator, Mapping
+
+    from connectors.contract import Access, Connector
+    from connectors.oauth import TokenStore
     from syncd.app import App
 
 REFRESH_LOCK = timedelta(seconds=60)
 REFRESH_WAIT_S = 45.0
+SHOWN = frozenset({"expires_at", "extra"})
+"""What the sealed document holds beside secrets: when the token ends, and other strings of the vendor's reply."""
 
 
-def sealed(app: App, name: str, secrets: Mapping[str, str]) -> bytes:
+def sealed(app: App, name: str, secrets: Mapping[str, Any]) -> bytes:
     """Secrets as they are stored: encrypted, and bound to this connection so that rows cannot be swapped."""
+    hide(secrets)
     return app.vault.seal(json.dumps(dict(secrets), sort_keys=True).encode(), f"connection:{name}")
+
+
+def unsealed(app: App, name: str, blob: bytes) -> dict[str, Any]:
+    """The inverse of `sealed`. Raises VaultError."""
+    secrets: dict[str, Any] = json.loads(app.vault.open(bytes(blob), f"connection:{name}"))
+    hide(secrets)
+    return secrets
+
+
+def hide(secrets: Mapping[str, Any]) -> None:
+    """From now on no log of this process shows one of these values."""
+    for key, value in secrets.items():
+        if key not in SHOWN and isinstance(value, str):
+            logs.hide(value)
 
 
 @dataclass(frozen=True)
@@ -54,28 +76,18 @@ class StoredTokens:
             ).one_or_none()
         if row is None:
             raise ReconnectNeeded("The connection was removed.")
-        secrets = json.loads(self.app.vault.open(bytes(row.secrets), f"connection:{self.name}"))
-        expires = secrets.get("expires_at")
-        return Tokens(
-            access=Secret(secrets["access_token"]) if secrets.get("access_token") else None,
-            refresh=Secret(secrets["refresh_token"]) if secrets.get("refresh_token") else None,
-            expires_at=from_iso(expires) if expires else None,
-            version=row.secrets_version,
-        )
+        return tokens_in(unsealed(self.app, self.name, row.secrets), row.secrets_version)
 
     def save(self, tokens: Tokens, expected_version: int) -> Tokens:
+        hide(changed({}, tokens))
+        seam("token_answered")
         with self.app.engine.begin() as sql:
             row = sql.execute(
                 select(connections.c.secrets, connections.c.secrets_version).where(connections.c.name == self.name)
             ).one_or_none()
             if row is None or row.secrets_version != expected_version:
                 raise VersionMoved
-            secrets = json.loads(self.app.vault.open(bytes(row.secrets), f"connection:{self.name}"))
-            if tokens.access is not None:
-                secrets["access_token"] = tokens.access.reveal()
-            if tokens.refresh is not None:
-                secrets["refresh_token"] = tokens.refresh.reveal()
-            secrets["expires_at"] = iso(tokens.expires_at) if tokens.expires_at is not None else ""
+            secrets = changed(unsealed(self.app, self.name, row.secrets), tokens)
             moved = sql.execute(
                 update(connections)
                 .where(connections.c.name == self.name, connections.c.secrets_version == expected_version)
@@ -83,7 +95,7 @@ class StoredTokens:
             )
             if moved.rowcount != 1:
                 raise VersionMoved
-        return Tokens(tokens.access, tokens.refresh, tokens.expires_at, expected_version + 1, tokens.extra)
+        return replace(tokens, version=expected_version + 1)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -114,6 +126,52 @@ class StoredTokens:
         return taken.rowcount == 1
 
 
+@dataclass
+class OfferedTokens:
+    """Tokens that a person has just given, while they are tried out: kept here, stored by whoever asked when they work."""
+
+    secrets: dict[str, Any]
+    version: int = 0
+
+    def load(self) -> Tokens:
+        return tokens_in(self.secrets, self.version)
+
+    def save(self, tokens: Tokens, expected_version: int) -> Tokens:
+        if expected_version != self.version:
+            raise VersionMoved
+        self.secrets, self.version = changed(self.secrets, tokens), expected_version + 1
+        hide(self.secrets)
+        return replace(tokens, version=self.version)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        yield
+
+
+def tokens_in(secrets: Mapping[str, Any], version: int) -> Tokens:
+    """The tokens in an opened document."""
+    expires = secrets.get("expires_at")
+    return Tokens(
+        access=Secret(secrets["access_token"]) if secrets.get("access_token") else None,
+        refresh=Secret(secrets["refresh_token"]) if secrets.get("refresh_token") else None,
+        expires_at=from_iso(expires) if expires else None,
+        version=version,
+        extra=dict(secrets.get("extra") or {}),
+    )
+
+
+def changed(secrets: Mapping[str, Any], tokens: Tokens) -> dict[str, Any]:
+    """The document with these tokens in it; what a reply does not name stays."""
+    held = dict(secrets)
+    if tokens.access is not None:
+        held["access_token"] = tokens.access.reveal()
+    if tokens.refresh is not None:
+        held["refresh_token"] = tokens.refresh.reveal()
+    held["expires_at"] = iso(tokens.expires_at) if tokens.expires_at is not None else ""
+    held["extra"] = dict(tokens.extra)
+    return held
+
+
 @dataclass(frozen=True)
 class Talking:
     """An open connector. `requests` counts what it sent; close it when the turn is over."""
@@ -134,44 +192,32 @@ def open_connection(app: App, name: str) -> Talking:
     with reading(app.engine) as sql:
         row = sql.execute(select(connections).where(connections.c.name == name)).mappings().one()
     settings = json.loads(row["settings"])
-    secrets = json.loads(app.vault.open(bytes(row["secrets"]), f"connection:{name}"))
-    return talk(app, name, row["connector"], settings, secrets, stored=True)
+    return talk(row["connector"], settings, unsealed(app, name, row["secrets"]), StoredTokens(app, name))
 
 
-def talk(
-    app: App, name: str, connector: str, settings: Mapping[str, str], secrets: Mapping[str, str], *, stored: bool
-) -> Talking:
-    """A connector from settings and secrets; `stored` false while a new connection is being tried out."""
+def talk(connector: str, settings: Mapping[str, str], secrets: Mapping[str, Any], tokens: TokenStore) -> Talking:
+    """A connector from settings and secrets; `tokens` keeps what a sign-in renews."""
     made = registry.load(connector)
     access = made.access(settings)
     if access.scheme == "none":
         return Talking(made(None, settings), None)  # type: ignore[arg-type]  # such a connector makes no request
     own = settings.get("base_url")
     egress = Egress.allow(made.spec.hosts, access.base_url, private=own is not None)
-    auth = _auth(app, name, access, settings, secrets, egress, stored=stored)
+    auth = _auth(access, settings, secrets, tokens, egress)
     http = VendorHTTP(base_url=access.base_url, egress=egress, auth=auth)
     return Talking(made(http, settings), http)
 
 
 def _auth(
-    app: App,
-    name: str,
-    access: Access,
-    settings: Mapping[str, str],
-    secrets: Mapping[str, str],
-    egress: Egress,
-    *,
-    stored: bool,
+    access: Access, settings: Mapping[str, str], secrets: Mapping[str, Any], tokens: TokenStore, egress: Egress
 ) -> Auth:
     if access.scheme == "basic":
         return BasicAuth(settings.get("username", ""), Secret(secrets.get("password", "")))
     if access.scheme == "bearer":
         return BearerAuth(Secret(secrets.get(access.secret or "", "")))
-    if not stored and secrets.get("access_token") and not secrets.get("refresh_token"):
-        return BearerAuth(Secret(secrets["access_token"]))
     secret = secrets.get("client_secret")
     return OAuthAuth(
-        StoredTokens(app, name),
+        tokens,
         token_url=access.token_url or "",
         client_id=settings.get("client_id", ""),
         client_secret=Secret(secret) if secret else None,

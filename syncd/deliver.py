@@ -561,7 +561,7 @@ def load_owed(
             owed.append(Owed(row, record, None, False, None, None, None, References(), frozenset(), decision))
             continue
         chosen: Owed | None = None
-        places: Sequence[Mapping[str, Any] | None] = found or [None]
+        places: list[Mapping[str, Any] | None] = [*found] or [None]
         for link in places:
             state = decode(orjson.loads(link["state"])) if link is not None else None
             body = orjson.loads(link["body"]) if link is not None else None
