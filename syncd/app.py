@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select, text
 from connectors import registry
 from mappings import matching
 from mappings.canonical import KINDS, Values
-from mappings.load import ConnectorMapping, RecordMapping, load
+from mappings.load import ConnectorMapping, MappingError, RecordMapping, load
 from mappings.normalize import normalizer
 from mappings.rollups import Rollup, load_rollups
 from syncd.clock import Clock, SystemClock
@@ -68,9 +68,13 @@ class Target:
 class World:
     """The configuration as values: which systems there are, how each is mapped, and how fields are settled."""
 
-    def __init__(self, settings: Settings, members: Mapping[str, Member]) -> None:
+    def __init__(
+        self, settings: Settings, members: Mapping[str, Member], broken: Mapping[str, str] | None = None
+    ) -> None:
+        """broken: connections whose mapping cannot be used, with what is wrong; they take part in nothing meanwhile."""
         self.settings = settings
         self.members = members
+        self.broken = broken or {}
         self.normalizer = normalizer(settings.firm.region)
         self.rollups: tuple[Rollup, ...] = load_rollups()
         self.matrix = settings.firm.matrix
@@ -168,9 +172,19 @@ class App:
         """Read the configuration now. Cheap: one query, and mapping files are compiled once per process."""
         with reading(self.engine) as connection:
             rows = connection.execute(select(connections).order_by(connections.c.name)).mappings().all()
-        members = {}
+        members: dict[str, Member] = {}
+        broken: dict[str, str] = {}
         for row in rows:
             override = self.settings.home / "mappings" / f"{row['name']}.yaml"
+            own = str(override) if override.exists() else None
+            try:
+                mapping = _mapping(row["connector"], self.settings.firm.region, own)
+            except MappingError as error:
+                broken[row["name"]] = error.errors[0] if error.errors else str(error)
+                continue
+            except FileNotFoundError as error:
+                broken[row["name"]] = str(error)
+                continue
             members[row["name"]] = Member(
                 name=row["name"],
                 spec=registry.spec(row["connector"]),
@@ -178,11 +192,9 @@ class App:
                 mode=row["mode"],
                 problem=row["problem"],
                 settings=json.loads(row["settings"]),
-                mapping=_mapping(
-                    row["connector"], self.settings.firm.region, str(override) if override.exists() else None
-                ),
+                mapping=mapping,
             )
-        return World(self.settings, members)
+        return World(self.settings, members, broken)
 
     def new_id(self) -> str:
         return canonical_id(int(self.clock.now().timestamp() * 1000), int.from_bytes(os.urandom(10)))

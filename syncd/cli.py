@@ -25,6 +25,7 @@ from connectors.errors import SyncError
 from mappings.language import MappingError
 from syncd import connections as connecting
 from syncd import explain as explaining
+from syncd import aside as putting_aside
 from syncd import logs, once, stewards
 from syncd.app import App, WrongKey, open_app
 from syncd.config import FIRM_FILE, Settings, SettingsError, default_home, load_settings, write_firm_template
@@ -55,6 +56,8 @@ conflicts = typer.Typer(no_args_is_help=True, help="Fields on which two systems 
 cli.add_typer(connect, name="connect")
 cli.add_typer(review, name="review")
 cli.add_typer(conflicts, name="conflicts")
+aside = typer.Typer(no_args_is_help=True, help="What was put aside with its reason, and trying it again.")
+cli.add_typer(aside, name="aside")
 
 Home = Annotated[
     Path | None,
@@ -183,9 +186,13 @@ def _opens(settings: Settings) -> None:
     except (WrongKey, VaultError) as error:
         fail(str(error), WRONG)
     try:
-        app.world()
+        broken = app.world().broken
     except MappingError as error:
         fail("A mapping is wrong; nothing was started.\n" + "\n".join(error.errors), WRONG)
+    else:
+        if broken:
+            wrong = "\n".join(f"  {name}: {what}" for name, what in broken.items())
+            fail(f"A mapping is wrong; nothing was started.\n{wrong}", WRONG)
     finally:
         app.close()
 
@@ -540,7 +547,7 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     for count, what, command in (
         (found["conflicts"], "conflicts", "syncd conflicts list"),
         (found["reviews"], "doubtful matches", "syncd review list"),
-        (found["dead_letters"], "records put aside", "syncd status --json"),
+        (found["dead_letters"], "records and writes put aside", "syncd aside list"),
         (found["held"], "writes held by the gate", "syncd plan"),
     ):
         if count:
@@ -703,6 +710,42 @@ def conflicts_settle(
     with opened(home) as app:
         chosen = stewards.settle_conflict(app, id, take=take, value=value, by=me())
     out.print(f"[green]✓[/green] Settled: {_plain(text_of(chosen))}")
+
+
+@aside.command("list")
+def aside_list(
+    connection: Annotated[str | None, typer.Argument(help="Only this connection.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Records that could not be taken in, and writes that were refused: why, and what to do."""
+    with opened(home) as app:
+        found = putting_aside.list_aside(app, connection)
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        out.print("Nothing is aside.")
+    for row in found:
+        out.print(f"[bold]{row['what']}[/bold] {_plain(row['id'])} (since {row['since'][:19]})")
+        out.print(f"    {_plain(row['why'] or '')}")
+        if row["remedy"]:
+            out.print(f"    → {_plain(row['remedy'])}")
+
+
+@aside.command("retry")
+def aside_retry(
+    connection: Annotated[str | None, typer.Argument(help="Only this connection.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read such records again and owe such writes anew, after the cause is mended."""
+    with opened(home) as app:
+        result = putting_aside.retry(app, connection)
+    if as_json:
+        show_json(result)
+        return
+    out.print(f"{result['writes']} writes are owed again; {result['records']} records are still aside.")
 
 
 @cli.command()

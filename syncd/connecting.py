@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import delete, select, text, update
 
@@ -25,7 +25,6 @@ from connectors.oauth import OAuthAuth, Tokens, VersionMoved
 from connectors.redact import Secret
 from syncd import logs
 from syncd.clock import from_iso, iso
-from syncd.seams import seam
 from syncd.store.database import reading
 from syncd.store.tables import connections, meta
 
@@ -38,6 +37,10 @@ if TYPE_CHECKING:
 
 REFRESH_LOCK = timedelta(seconds=60)
 REFRESH_WAIT_S = 45.0
+INTERRUPTED = (
+    "A renewal of this sign-in was interrupted before the vendor's new token could be stored, and the vendor takes the"
+    " old one no more."
+)
 SHOWN = frozenset({"expires_at", "extra"})
 """What the sealed document holds beside secrets: when the token ends, and other strings of the vendor's reply."""
 
@@ -80,7 +83,6 @@ class StoredTokens:
 
     def save(self, tokens: Tokens, expected_version: int) -> Tokens:
         hide(changed({}, tokens))
-        seam("token_answered")
         with self.app.engine.begin() as sql:
             row = sql.execute(
                 select(connections.c.secrets, connections.c.secrets_version).where(connections.c.name == self.name)
@@ -103,19 +105,25 @@ class StoredTokens:
         mine = f"{self.app.owner}:{os.urandom(4).hex()}"
         name = f"refresh:{self.name}"
         deadline = time.monotonic() + REFRESH_WAIT_S
-        while not self._take(name, mine):
+        while (taken := self._take(name, mine)) is None:
             if time.monotonic() > deadline:
                 raise TryLater("Another worker has been renewing this sign-in for a long time.")
             time.sleep(0.05)
         try:
             yield
+        except ReconnectNeeded as error:
+            if taken == "left":
+                raise ReconnectNeeded(INTERRUPTED, remedy=error.remedy) from error
+            raise
         finally:
             with self.app.engine.begin() as sql:
                 sql.execute(delete(meta).where(meta.c.name == name, meta.c.value.like(f"%|{mine}")))
 
-    def _take(self, name: str, mine: str) -> bool:
+    def _take(self, name: str, mine: str) -> Literal["free", "left"] | None:
+        """None: somebody holds the lock. left: somebody had it who never came back to give it up."""
         now = self.app.clock.now()
         with self.app.engine.begin() as sql:
+            before = sql.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
             taken = sql.execute(
                 text(
                     "INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name)"
@@ -123,12 +131,14 @@ class StoredTokens:
                 ),
                 {"name": name, "value": f"{iso(now + REFRESH_LOCK)}|{mine}", "now": iso(now)},
             )
-        return taken.rowcount == 1
+        if taken.rowcount != 1:
+            return None
+        return "free" if before is None else "left"
 
 
 @dataclass
 class OfferedTokens:
-    """Tokens that a person has just given, while they are tried out: kept here, stored by whoever asked when they work."""
+    """Tokens that a person has just given, while they are tried out; whoever asked stores them when they work."""
 
     secrets: dict[str, Any]
     version: int = 0
@@ -146,6 +156,16 @@ class OfferedTokens:
     @contextmanager
     def locked(self) -> Iterator[None]:
         yield
+
+
+def offer(stored: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """The stored document with newly given secrets; an access token that belongs to the old sign-in is dropped."""
+    new = {**stored, **given}
+    if "access_token" not in given:
+        new.pop("access_token", None)
+    new |= {"expires_at": "", "extra": {}}
+    hide(new)
+    return new
 
 
 def tokens_in(secrets: Mapping[str, Any], version: int) -> Tokens:
@@ -188,7 +208,7 @@ class Talking:
 
 
 def open_connection(app: App, name: str) -> Talking:
-    """The connector of a stored connection, ready to be called. No request is made here. Raises SyncError, VaultError."""
+    """The connector of a stored connection, ready to be called; makes no request. Raises SyncError, VaultError."""
     with reading(app.engine) as sql:
         row = sql.execute(select(connections).where(connections.c.name == name)).mappings().one()
     settings = json.loads(row["settings"])

@@ -17,7 +17,7 @@ from connectors.errors import Misconfigured
 from syncd.app import App, World
 from syncd.clock import iso
 from syncd.config import CONNECTION_NAME, ZONES
-from syncd.connecting import open_connection, sealed, talk
+from syncd.connecting import OfferedTokens, offer, open_connection, sealed, talk, unsealed
 from syncd.reconcile import Reconciler, owe_all
 from syncd.store.database import lock_settling, reading
 from syncd.store.tables import (
@@ -31,8 +31,9 @@ from syncd.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from connectors.contract import Checked, Facts
     from collections.abc import Mapping
+
+    from connectors.contract import Checked, Facts
 
 
 class CannotConnect(Exception):
@@ -111,7 +112,10 @@ def _checked(app: App, name: str) -> Checked:
 
 
 def _mapped(app: App, name: str) -> tuple[str, ...]:
-    member = app.world().members[name]
+    world = app.world()
+    if name in world.broken:
+        raise Misconfigured(world.broken[name], remedy="Correct the mapping file, then try again.")
+    member = world.members[name]
     return tuple(dict.fromkeys(lens.resource for lens in member.mapping.mappings))
 
 
@@ -166,6 +170,7 @@ def check(app: App, name: str) -> Checked:
     """Check a stored connection again; when it works, whatever stopped it is forgotten. Raises SyncError."""
     _row(app, name)
     checked = _checked(app, name)
+    _mapped(app, name)
     with app.engine.begin() as sql:
         account = sql.execute(select(connections.c.account).where(connections.c.name == name)).scalar()
         if account != checked.account.id:
@@ -200,7 +205,7 @@ def approve(app: App, name: str) -> None:
 
 
 def remove(app: App, name: str) -> int:
-    """Forget a connection: its credentials, links and claims. Nothing is deleted in any system. Returns the links dropped."""
+    """Forget a connection: credentials, links and claims. Deletes nothing in any system. Returns the links dropped."""
     _row(app, name)
     world = app.world()
     with app.engine.begin() as sql:
@@ -229,26 +234,28 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
     for wrong in sorted(key for key in given if key not in known or not known[key].secret):
         raise CannotConnect(f"{wrong!r} is no secret of {row['connector']}.")
     settings = json.loads(row["settings"])
-    old = json.loads(app.vault.open(bytes(row["secrets"]), f"connection:{name}"))
-    new = {**old, **given, "expires_at": ""}
-    talking = talk(app, name, row["connector"], settings, new, stored=False)
+    offered = OfferedTokens(offer(unsealed(app, name, row["secrets"]), given))
+    talking = talk(row["connector"], settings, offered.secrets, offered)
     try:
         checked = talking.connector.check()
     finally:
         talking.close()
     if checked.account.id != row["account"]:
         raise Misconfigured("That is another account.", remedy="Sign in to the account that was connected before.")
+    now = iso(app.clock.now())
     with app.engine.begin() as sql:
         sql.execute(
             update(connections)
             .where(connections.c.name == name)
             .values(
-                secrets=sealed(app, name, new),
+                secrets=sealed(app, name, offered.secrets),
                 secrets_version=connections.c.secrets_version + 1,
                 problem=None,
                 remedy=None,
+                paused_until=None,
             )
         )
+        sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
     return checked
 
 

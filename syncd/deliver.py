@@ -1,4 +1,4 @@
-"""Sending what is owed to one resource of one connection: look, plan, ask the gate, commit the intention, send, take the answer.
+"""Sending what is owed to one resource of a connection: look, plan, ask the gate, commit the intention, send, take.
 
 An intent is a thermostat, not a message: what is sent is computed from the golden record and the base at this
 moment. Before anything leaves, the operation key and what we mean are committed; whatever happens after that
@@ -48,7 +48,7 @@ from syncd.reconcile import REFERENCE, Arrival, Reconciler, owe
 from syncd.runs import Run
 from syncd.seams import seam
 from syncd.store.database import among, reading
-from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, writes
+from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, turns, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,7 @@ class Owed:
     decision: Decision
     doubtful: bool = False
     planned: Planned | None = None
-    key: OperationKey = OperationKey("")
+    key: OperationKey = OperationKey("")  # noqa: RUF009 (a NewType: immutable text)
     operation: str = ""
     write_id: str = ""
 
@@ -113,13 +113,18 @@ class Delivery:
     # --- what nobody knows -------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Find out what became of requests without an answer, ours or those of a worker that died while sending."""
+        """Find out what became of requests without an answer, ours or those of a worker that died while sending.
+
+        For creates this comes before every pull: what we made ourselves must never be met as somebody else's record.
+        """
         with reading(self.app.engine) as sql:
             rows = [
                 dict(row)
                 for row in sql.execute(
                     select(intents).where(
-                        self._here(), intents.c.state.in_(("sending", "unknown")), intents.c.due_at <= self.now()
+                        self._here(),
+                        intents.c.state.in_(("sending", "unknown")),
+                        or_(intents.c.due_at <= self.now(), intents.c.operation == "create"),
                     )
                 ).mappings()
             ]
@@ -172,8 +177,7 @@ class Delivery:
         for row, record in zip(rows, found, strict=True):
             happened = False
             if record is None:
-                lag = timedelta(seconds=self.connector.spec.facts.read_lag_s)
-                if row["operation"] == "create" and row["sent_at"] and iso(from_iso(row["sent_at"]) + lag) > self.now():
+                if row["operation"] == "create" and self._may_still_appear(row):
                     later.append(row["canonical_id"])
                     continue
             elif row["operation"] == "create":
@@ -196,7 +200,7 @@ class Delivery:
             sql.execute(
                 update(intents)
                 .where(self._here(), among(sql, intents.c.canonical_id, settled))
-                .values(state="due", due_at=self.now(), sent_at=None)
+                .values(state="due", sent_at=None)
             )
             if later:
                 sql.execute(
@@ -204,14 +208,34 @@ class Delivery:
                     .where(self._here(), among(sql, intents.c.canonical_id, later))
                     .values(state="unknown", due_at=iso(self.app.clock.now() + timedelta(seconds=1)))
                 )
+                if self.connector.spec.facts.repeat_guard == "none":
+                    here = (turns.c.connection == self.lease.connection, turns.c.resource == self.lease.resource)
+                    sql.execute(update(turns).where(*here).values(pull_due_at=self.now()))
             if outcomes:
-                sql.execute(
-                    update(writes).where(writes.c.operation_key == bindparam("k"), writes.c.outcome.in_(("sent", "unknown")))
-                    .values(outcome=bindparam("o")),
-                    outcomes,
-                )  # fmt: skip
+                unsure = and_(writes.c.operation_key == bindparam("k"), writes.c.outcome.in_(("sent", "unknown")))
+                sql.execute(update(writes).where(unsure).values(outcome=bindparam("o")), outcomes)
 
         self.reconciler.commit(self.reconciler.prepare(arrivals), finish)
+
+    def _may_still_appear(self, row: Mapping[str, Any]) -> bool:
+        """A record that was not found may exist all the same.
+
+        Lists lag. And where our key is not kept, it is looked for by content, which people may have changed since: a
+        pull after the request shows it to matching, too.
+        """
+        facts = self.connector.spec.facts
+        if not row["sent_at"]:
+            return False
+        visible = iso(from_iso(row["sent_at"]) + timedelta(seconds=facts.read_lag_s))
+        if facts.repeat_guard == "own-id":
+            return visible > self.now()
+        with reading(self.app.engine) as sql:
+            pulled = sql.execute(
+                select(turns.c.last_pull_at).where(
+                    turns.c.connection == self.lease.connection, turns.c.resource == self.lease.resource
+                )
+            ).scalar_one()
+        return pulled is None or pulled <= visible
 
     def _fetch(self, ids: Sequence[str]) -> dict[str, Record]:
         if self.caps.fetch is None or not ids:
@@ -226,7 +250,7 @@ class Delivery:
     # --- what is owed ------------------------------------------------------------------------------------------
 
     def send_due(self, until: datetime | None) -> None:
-        """Deliver until nothing is due or the slice is over. The first failure that concerns the whole connection ends it."""
+        """Deliver until nothing is due or the slice is over. The first failure of the whole connection ends it."""
         size = max(self.connector.spec.facts.batch_max, 50)
         while self.failure is None and (until is None or self.app.clock.now() < until):
             owed = self._load(size)
@@ -418,7 +442,7 @@ class Delivery:
                 if isinstance(outcome, TryLater | NeedsPerson):
                     self.failure = outcome
         if stale:
-            arrivals.extend(Arrival(record) for record in self._fetch(stale).values())
+            arrivals.extend(Arrival(record, wrote={}) for record in self._fetch(stale).values())
         seam("write_settled")
 
         def finish(sql: Connection) -> None:
@@ -499,14 +523,25 @@ class Delivery:
 
 
 def deliver(
-    app: App, world: World, connector: Connector, lease: Lease, *, until: datetime | None, requests: Callable[[], int]
+    app: App,
+    world: World,
+    connector: Connector,
+    lease: Lease,
+    *,
+    until: datetime | None,
+    requests: Callable[[], int],
+    look_only: bool = False,
 ) -> int:
-    """Send what this resource is owed; returns the number of records written. Raises SyncError and LostLease."""
+    """Send what this resource is owed; returns the number of records written. Raises SyncError and LostLease.
+
+    look_only  only find out what became of unanswered requests
+    """
     run = Run(app, lease, "deliver")
     reconciler = Reconciler(app, world, lease.connection, lease.resource, lease)
     delivery = Delivery(app, world, connector, Capabilities.of(connector), lease, reconciler, run, requests)
     delivery.look()
-    delivery.send_due(until)
+    if not look_only:
+        delivery.send_due(until)
     if run.stored or delivery.failure is not None:
         with app.engine.begin() as sql:
             run.requests = requests()

@@ -115,7 +115,7 @@ def _turn(app: App, place: tuple[str, str], **how: Any) -> SyncError | None:
     problem = _stopped(app, place[0])
     if problem is not None:
         return problem
-    return turn(app, _wait_for_lease(app, place), **how)
+    return turn(app, wait_for_lease(app, place), **how)
 
 
 def _stopped(app: App, connection: str) -> SyncError | None:
@@ -126,7 +126,7 @@ def _stopped(app: App, connection: str) -> SyncError | None:
     return NeedsPerson(row.problem, remedy=row.remedy or "") if row.problem is not None else None
 
 
-def _wait_for_lease(app: App, place: tuple[str, str]) -> Lease:
+def wait_for_lease(app: App, place: tuple[str, str]) -> Lease:
     deadline = time.monotonic() + LEASE.total_seconds() + 5
     while True:
         with app.engine.begin() as sql:

@@ -16,15 +16,15 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
-from connectors.contract import Connector, Cursor, Page, Record, Version
+from connectors.contract import Capabilities, Connector, Cursor, Page, Record, Version
 from syncd import logs
 from syncd.clock import iso
-from syncd.reconcile import Arrival, Counts, Reconciler, owe_all
+from syncd.reconcile import Arrival, Counts, Look, Reconciler, owe_all
 from syncd.runs import Run
 from syncd.store.database import reading
-from syncd.store.tables import links, turns
+from syncd.store.tables import dead_letters, links, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,17 +32,18 @@ if TYPE_CHECKING:
     from syncd.turns import Lease
 
 BATCH_RECORDS = 2_000
-PAGES_AHEAD = 3
+PAGES_AHEAD = 10
 COLLECT_RECORDS = 500
 log = logs.get("pull")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A page and when it was asked for."""
+    """A page, when it was asked for, and what its records say."""
 
     page: Page
     at: str
+    arrivals: list[Arrival]
 
 
 def pull(
@@ -67,6 +68,7 @@ def pull(
     mapping = reconciler.salt.hex()
     if turn["mapping"] and turn["mapping"] != mapping:
         _map_again(app, reconciler, run)
+        read_dead_again(app, connector, reconciler)
     cursor = Cursor(turn["cursor"]) if turn["cursor"] is not None else None
     finished = False
 
@@ -88,7 +90,11 @@ def pull(
         run.requests = requests()
         run.store(sql, ended=last)
 
-    pages = PagesAhead(lambda: connector.pull(resource, cursor), app)
+    # Later readings meet mostly what is known already, so only a first one is mapped before it is compared.
+    is_first = not turn["pulled_once"]
+    pages = PagesAhead(
+        lambda: connector.pull(resource, cursor), app, lambda record: reconciler.look(record, is_new=is_first)
+    )
     try:
         with collected_per_batch() as collect:
             batch: list[Asked] = []
@@ -103,7 +109,7 @@ def pull(
                 if resume:
                     cursor = resume[-1]
                 finished = asked is None
-                arrivals = [Arrival(record) for each in batch for record in each.page.records]
+                arrivals = [arrival for each in batch for arrival in each.arrivals]
                 prepared = reconciler.prepare(arrivals, asked_at=batch[0].at if batch else None)
 
                 def finish(sql: Connection, counts: Counts = prepared.counts, last: bool = finished) -> None:
@@ -152,20 +158,50 @@ def _map_again(app: App, reconciler: Reconciler, run: Run) -> None:
         log.info("mapped_again", connection=reconciler.connection, resource=reconciler.resource, records=counts.pulled)
 
 
-class PagesAhead:
-    """Downloads pages in a thread, a few ahead. Errors come out where the page would have; close ends the thread."""
+def read_dead_again(app: App, connector: Connector, reconciler: Reconciler) -> int:
+    """Fetch the records that were put aside and take them in as if they came anew; returns how many are still aside."""
+    fetch = Capabilities.of(connector).fetch
+    here = (
+        dead_letters.c.connection == reconciler.connection,
+        dead_letters.c.resource == reconciler.resource,
+    )
+    with reading(app.engine) as sql:
+        ids = list(
+            sql.execute(select(dead_letters.c.vendor_id).where(*here).order_by(dead_letters.c.vendor_id)).scalars()
+        )
+    if fetch is None or not ids:
+        return len(ids)
+    size = max(1, connector.spec.facts.fetch_max)
+    for start in range(0, len(ids), size):
+        arrivals = [Arrival(record) for record in fetch(reconciler.resource, ids[start : start + size])]
+        gone = [arrival.record.id for arrival in arrivals if arrival.record.deleted]
 
-    def __init__(self, start: Callable[[], Iterator[Page]], app: App) -> None:
+        def forget(sql: Connection, gone: list[str] = gone) -> None:
+            sql.execute(delete(dead_letters).where(*here, dead_letters.c.vendor_id.in_(gone)))
+
+        reconciler.commit(reconciler.prepare(arrivals), forget)
+    with reading(app.engine) as sql:
+        return int(sql.execute(select(func.count()).select_from(dead_letters).where(*here)).scalar_one())
+
+
+class PagesAhead:
+    """Downloads pages in a thread, a batch ahead, and looks at their records while the database works on the last ones.
+
+    Errors come out where the page would have; close ends the thread.
+    """
+
+    def __init__(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Look]) -> None:
         self._queue: queue.Queue[Asked | BaseException | None] = queue.Queue(PAGES_AHEAD)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(start, app), name="pages-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(start, app, look), name="pages-ahead", daemon=True)
         self._thread.start()
 
-    def _run(self, start: Callable[[], Iterator[Page]], app: App) -> None:
+    def _run(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Look]) -> None:
         try:
             at = iso(app.clock.now())
             for page in start():
-                self._put(Asked(page, at))
+                arrivals = [Arrival(each, look=None if each.deleted else look(each)) for each in page.records]
+                self._put(Asked(page, at, arrivals))
                 if self._closed.is_set():
                     return
                 at = iso(app.clock.now())

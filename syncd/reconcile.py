@@ -8,6 +8,7 @@ touched, recompute the rollups that they feed, and note which system now differs
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from functools import cache
 from hashlib import blake2b
 from typing import Any, TYPE_CHECKING
@@ -16,7 +17,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from mappings.compile import RecordMapping, Unreadable
-from syncd.clock import iso
+from syncd.clock import from_iso, iso
 from syncd.core.claims import (
     Claim,
     Edit,
@@ -27,6 +28,7 @@ from syncd.core.claims import (
     encode,
     first_document,
     flatten,
+    found_ours,
     nest,
     see,
 )
@@ -66,17 +68,37 @@ DELETED = b"deleted"
 REFERENCE = "?"
 
 
+@dataclass(slots=True)
+class Look:
+    """What a record says by itself, without the store. Made by `Reconciler.look`, in any thread.
+
+    lens, values, at, keys  once mapped; lens is None when no mapping applies, unread tells why values is None
+    """
+
+    body: str
+    fingerprint: bytes
+    is_mapped: bool = False
+    lens: RecordMapping | None = None
+    values: Values | None = None
+    at: str | None = None
+    keys: tuple[str, ...] = ()
+    unread: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A record as it came.
 
-    wrote      it is the vendor's answer to our write of these flat values (what we meant)
+    wrote      it is the vendor's answer to our write of these flat values (what we meant); {} when it is known that
+               nothing of ours is in it; None when that is not known
     canonical  it was made for this canonical record
+    look       it was looked at before, by the thread that downloads
     """
 
     record: Record
     wrote: Flat | None = None
     canonical: str | None = None
+    look: Look | None = None
 
 
 @dataclass(slots=True)
@@ -106,6 +128,7 @@ class Reading:
     at: str
     fingerprint: bytes
     body: str
+    keys: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -144,6 +167,27 @@ class Reconciler:
 
     # --- before the transaction --------------------------------------------------------------------------------
 
+    def look(self, record: Record, *, is_new: bool = False) -> Look:
+        """Hash a record; map it too where it is probably new to us. Touches nothing but its arguments."""
+        body = orjson.dumps(record.body)
+        look = Look(body.decode(), blake2b(body, digest_size=16, key=self.salt).digest())
+        if is_new:
+            self._map(record, look)
+        return look
+
+    def _map(self, record: Record, look: Look) -> None:
+        look.is_mapped = True
+        look.lens = lens = next((each for each in self.lenses if each.applies(record.body)), None)
+        if lens is None:
+            return
+        try:
+            look.values = lens.get(record.body)
+            look.at = lens.modified_at(record.body)
+        except Unreadable as error:
+            look.unread = str(error)
+            return
+        look.keys = self.world.keys(lens.kind, look.values)
+
     def prepare(self, arrivals: Sequence[Arrival], *, asked_at: str | None = None, again: bool = False) -> Prepared:
         """Hash every record, and map those whose bytes are new to us.
 
@@ -154,7 +198,6 @@ class Reconciler:
         counts = prepared.counts
         counts.pulled = len(arrivals)
         known, buried = self._known([arrival.record.id for arrival in arrivals])
-        salt, dumps = self.salt, orjson.dumps
         # A record that changes while a listing goes on comes twice; what it said last counts.
         last = {arrival.record.id: place for place, arrival in enumerate(arrivals)}
         for place, arrival in enumerate(arrivals):
@@ -171,16 +214,18 @@ class Reconciler:
                 else:
                     counts.unchanged += 1
                 continue
-            body = dumps(record.body)
-            fingerprint = blake2b(body, digest_size=16, key=salt).digest()
+            look = arrival.look or self.look(record)
+            fingerprint = look.fingerprint
             if before is not None and arrival.wrote is None and not again:
                 if before[0] == fingerprint and before[1]:
                     counts.unchanged += 1
                     continue
-                if asked_at is not None and self._lags(before[2], asked_at):
+                if asked_at is not None and self._lags(before[2], asked_at) and not self._is_newer(record):
                     counts.unchanged += 1
                     continue
-            lens = next((each for each in self.lenses if each.applies(record.body)), None)
+            if not look.is_mapped:
+                self._map(record, look)
+            lens = look.lens
             if lens is None:
                 counts.unchanged += 1
                 continue
@@ -191,15 +236,14 @@ class Reconciler:
                 )
                 counts.dead += 1
                 continue
-            try:
-                values = lens.get(record.body)
-                at = lens.modified_at(record.body) or prepared.observed_at
-            except Unreadable as error:
+            if look.values is None:
                 remedy = f"Correct the field at the vendor, or the line in the mapping of {self.connection}; it is read again by itself."
-                prepared.dead.append((record.id, fingerprint, str(error), remedy))
+                prepared.dead.append((record.id, fingerprint, look.unread, remedy))
                 counts.dead += 1
                 continue
-            prepared.readings.append(Reading(arrival, lens, values, at, fingerprint, body.decode()))
+            prepared.readings.append(
+                Reading(arrival, lens, look.values, look.at or prepared.observed_at, fingerprint, look.body, look.keys)
+            )
         seam("page_mapped")
         return prepared
 
@@ -227,13 +271,23 @@ class Reconciler:
     def _lags(self, written_at: str | None, asked_at: str) -> bool:
         if written_at is None or self.facts is None:
             return False
-        if self.facts.read_lag_s == 0:
-            return asked_at < written_at
-        from datetime import timedelta
-
-        from syncd.clock import from_iso
-
         return asked_at < iso(from_iso(written_at) + timedelta(seconds=self.facts.read_lag_s))
+
+    def _is_newer(self, record: Record) -> bool:
+        """Changed after our own write, by the vendor's clock: then it is news, however much its lists lag."""
+        with reading(self.app.engine) as sql:
+            row = sql.execute(
+                select(links.c.body, links.c.kind).where(
+                    links.c.connection == self.connection,
+                    links.c.resource == self.resource,
+                    links.c.vendor_id == record.id,
+                )
+            ).one()
+        for lens in self.lenses:
+            if lens.kind == row.kind:
+                now, known = lens.modified_at(record.body), lens.modified_at(orjson.loads(row.body))
+                return now is not None and known is not None and now > known
+        return False
 
     # --- the transaction ---------------------------------------------------------------------------------------
 
@@ -314,6 +368,7 @@ class Page:
         ).all()
         self.pulled_once = {(row.connection, row.resource): row.pulled_once for row in standing}
         self.last_pull_at = {(row.connection, row.resource): row.last_pull_at for row in standing}
+        self.unanswered: list[dict[str, Any]] = []
         self.minted = self.app.new_id()
         self.mint_count = 0
 
@@ -322,6 +377,7 @@ class Page:
 
     def run(self) -> None:
         rows = self._link_rows([reading.arrival.record.id for reading in self.prepared.readings] + self.prepared.gone)
+        self.unanswered = self._unanswered()
         new: list[Reading] = []
         for reading in self.prepared.readings:
             row = rows.get(reading.arrival.record.id)
@@ -387,9 +443,12 @@ class Page:
         state = decode(orjson.loads(row["state"]))
         touched = self.touch(row["canonical_id"])
         touched.stale_keys.update(self.world.keys(kind, nest(state.base)))
+        wrote = arrival.wrote
+        if wrote is None:
+            wrote = self._found_ours(reading)
         edits = see(
             state, reading.values, reading.at, self.world.same(kind),
-            wrote=arrival.wrote, new_fields=reading.lens.lines, silent=silent(reading.lens),
+            wrote=wrote, new_fields=reading.lens.lines, silent=silent(reading.lens),
         )  # fmt: skip
         source = Source(self.r.connection, self.r.resource, arrival.record.id)
         touched.edits.extend((source, edit) for edit in edits)
@@ -444,11 +503,10 @@ class Page:
                 self._join(reading, today[reading.arrival.canonical or ""], reading.arrival.wrote)
         if not others:
             return
-        lost = self._lost_creates()
-        seen_keys = [self.world.keys(reading.lens.kind, reading.values) for reading in others]
-        candidates = self._candidates({key for each in seen_keys for key in each})
+        lost = [each for each in self.unanswered if each["operation"] == "create"]
+        candidates = self._candidates({key for reading in others for key in reading.keys})
         standing = self._summaries({c for each in candidates.values() for c in each})
-        for reading, its_keys in zip(others, seen_keys, strict=True):
+        for reading in others:
             ours = next((each for each in lost if self._is_created(reading, each)), None)
             if ours is not None:
                 lost.remove(ours)
@@ -457,12 +515,12 @@ class Page:
                 self.counts.changed += 1
                 continue
             found: dict[str, None] = {}
-            for key in its_keys:
+            for key in reading.keys:
                 sharing = candidates.get(key, ())
                 if len(sharing) <= CANDIDATES_MAX:
                     found.update(dict.fromkeys(sharing))
             canonical = self._who(reading, list(found), standing)
-            for key in its_keys:
+            for key in reading.keys:
                 sharing = candidates.setdefault(key, [])
                 if len(sharing) <= CANDIDATES_MAX:
                     sharing.append(canonical)
@@ -472,7 +530,7 @@ class Page:
                 )
             else:
                 standing[canonical].places.add((self.r.connection, self.r.resource))
-            self.new_keys.update((key, canonical) for key in its_keys)
+            self.new_keys.update([(key, canonical) for key in reading.keys])
 
     def _who(self, reading: Reading, found: list[str], standing: Mapping[str, Summary]) -> str:
         """An existing canonical record on exact evidence, or a new one; doubtful: a new one that waits for a steward."""
@@ -526,7 +584,7 @@ class Page:
         self.new_links.append(self._link(reading, canonical, state, self.now if wrote is not None else None))
         self.touch(canonical).joined = True
         self.linked.add(canonical)
-        self.new_keys.update((key, canonical) for key in self.world.keys(reading.lens.kind, reading.values))
+        self.new_keys.update([(key, canonical) for key in reading.keys])
 
     def _standing(self, ids: Sequence[str]) -> dict[str, str]:
         """Where each canonical id stands today: merged ones point to their survivor."""
@@ -575,17 +633,22 @@ class Page:
             found[row.canonical_id].places.add((row.connection, row.resource))
         return found
 
-    def _lost_creates(self) -> list[Mapping[str, Any]]:
-        """Creates whose outcome nobody knows: a new record that shows exactly what we meant is ours."""
+    def _unanswered(self) -> list[dict[str, Any]]:
+        """Writes whose outcome nobody knows: a record that shows what we meant shows ours, not somebody's edit."""
         rows = self.sql.execute(
             select(intents).where(
                 intents.c.connection == self.r.connection,
                 intents.c.resource == self.r.resource,
-                intents.c.operation == "create",
                 intents.c.state.in_(("sending", "unknown")),
             )
         ).mappings()
         return [dict(row) for row in rows]
+
+    def _found_ours(self, reading: Reading) -> Flat | None:
+        for row in self.unanswered:
+            if row["operation"] == "update" and row["vendor_id"] == reading.arrival.record.id:
+                return found_ours(reading.values, orjson.loads(row["meant"]), self.world.same(row["kind"])) or None
+        return None
 
     def _is_created(self, reading: Reading, intent: Mapping[str, Any]) -> bool:
         if reading.lens.kind != intent["kind"]:
@@ -709,11 +772,7 @@ class Page:
                 select(pending_refs.c.token, pending_refs.c.canonical_id).where(pending_refs.c.connection == "")
             ).all()
             if by_key:
-                arrived = {
-                    key
-                    for reading in self.prepared.readings
-                    for key in self.world.keys(reading.lens.kind, reading.values)
-                }
+                arrived = {key for reading in self.prepared.readings for key in reading.keys}
                 for token, canonical in by_key:
                     if self.world.reference_key(token) in arrived:
                         self.touch(canonical)

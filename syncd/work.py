@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
+from connectors.contract import Capabilities
 from connectors.errors import (
     CursorExpired,
+    Misconfigured,
     NeedsPerson,
     RateLimited,
     ShapeChanged,
@@ -34,6 +36,10 @@ from syncd.vault import VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import RowMapping
+
+    from connectors.contract import Connector
     from syncd.app import App
 
 SLICE_S = 20.0
@@ -88,21 +94,22 @@ def turn(
         world = app.world()
         member = world.members.get(lease.connection)
         if member is None:
-            return None
-        now = app.clock.now()
-        with reading(app.engine) as sql:
-            row = (
-                sql.execute(
-                    select(turns).where(turns.c.connection == lease.connection, turns.c.resource == lease.resource)
-                )
-                .mappings()
-                .one()
+            raise Misconfigured(
+                world.broken.get(lease.connection, "The connection was removed."),
+                remedy=f"Correct the mapping, then: syncd connect check {lease.connection}",
             )
+        now = app.clock.now()
+        row = _standing(app, lease)
         talking = open_connection(app, lease.connection)
         try:
             pulled_once = bool(row["pulled_once"])
-            if member.writes and pulled_once and not pull_only:
-                deliver(app, world, talking.connector, lease, until=until, requests=talking.requests)
+            if member.writes and pulled_once:
+                if not pull_only and writes_blindly(talking.connector):
+                    pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
+                deliver(
+                    app, world, talking.connector, lease, until=until, requests=talking.requests, look_only=pull_only
+                )  # fmt: skip
+                row = _standing(app, lease)
             if from_iso(row["pull_due_at"]) <= now or not pulled_once:
                 pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
             if (row["sweep_due_at"] is not None and from_iso(row["sweep_due_at"]) <= now) or accept_deletions:
@@ -128,6 +135,17 @@ def turn(
     return failure
 
 
+def writes_blindly(connector: Connector) -> bool:
+    """Neither a write guard nor a look just before the write: what people changed must be pulled before we send."""
+    return connector.spec.facts.write_guard == "none" and Capabilities.of(connector).fetch is None
+
+
+def _standing(app: App, lease: Lease) -> RowMapping:
+    with reading(app.engine) as sql:
+        here = (turns.c.connection == lease.connection, turns.c.resource == lease.resource)
+        return sql.execute(select(turns).where(*here)).mappings().one()
+
+
 def _note(app: App, lease: Lease, error: SyncError) -> None:
     """Where a failure goes: a person, a later time, or a fresh listing. Said once when it begins."""
     now = app.clock.now()
@@ -146,7 +164,8 @@ def _note(app: App, lease: Lease, error: SyncError) -> None:
                 .values(problem=error.message, remedy=error.remedy or f"syncd connect check {lease.connection}")
             )
         elif isinstance(error, CursorExpired):
-            sql.execute(update(turns).where(*here).values(cursor=None, pull_due_at=iso(now)))
+            # Deletions since the cursor appear in no fresh listing, so they are looked for, too.
+            sql.execute(update(turns).where(*here).values(cursor=None, pull_due_at=iso(now), sweep_due_at=iso(now)))
         elif isinstance(error, TryLater) and error.until is not None:
             later = iso(error.until)
         if isinstance(error, RateLimited):

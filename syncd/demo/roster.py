@@ -102,6 +102,12 @@ def roster(seed: int, size: int) -> Roster:
     return Roster(tuple(people), tuple(companies))
 
 
+def company_phone(firm: Roster, name: str) -> str:
+    """A switchboard number that no person has."""
+    place = firm.companies.index(name)
+    return f"({AREAS[-1 - place // 100]}) 555-01{place % 100:02}"
+
+
 def card(person: Someone) -> dict[str, Any]:
     """The person as the address book has them: another way to write the phone, sometimes no title."""
     return {

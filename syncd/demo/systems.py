@@ -24,7 +24,7 @@ from connectors.salesforce.sandbox import SalesforceSandbox
 from syncd import connections, supervisor
 from syncd.app import App, open_app
 from syncd.config import FIRM_FILE, SettingsError, load_settings, write_firm_template
-from syncd.demo.roster import Roster, card, roster
+from syncd.demo.roster import Roster, card, company_phone, roster
 from syncd.store.database import reading
 from syncd.store.tables import connections as connections_table
 
@@ -61,13 +61,16 @@ def clio(*, seed: int = 1, size: int = 300, **how: Any) -> ClioSandbox:
 def _fill_clio(sandbox: ClioSandbox, firm: Roster) -> None:
     ids: dict[str, int] = {}
     for name in firm.companies[::2]:
-        ids[name] = sandbox.edit_new_contact({"type": "Company", "name": name})["id"]
+        fields: dict[str, Any] = {"type": "Company", "name": name}
+        if name != firm.companies[0]:  # of the first one, the two systems have only the name in common
+            fields["phone"] = company_phone(firm, name)
+        ids[name] = sandbox.edit_new_contact(fields)["id"]
     clients = {each.number for each in firm.clients}
     for person in firm.people:
         if "clio" not in person.systems:
             continue
         city, province, postcode = person.city
-        fields: dict[str, Any] = {
+        fields = {
             "type": "Person",
             "name": f"{person.given} {person.family}",
             "first_name": person.given,
@@ -101,7 +104,7 @@ def crm(*, seed: int = 1, size: int = 300, **how: Any) -> SalesforceSandbox:
     # Clio numbers its matters as it makes them, in the roster's order; the CRM's users typed the numbers in.
     numbers = {each.number: f"{place:05}-{each.family}" for place, each in enumerate(firm.clients, 1)}
     rows: dict[str, list[dict[str, Any]]] = {
-        "Account": [{"Name": name} for name in firm.companies[::3]],
+        "Account": [{"Name": name, "Phone": company_phone(firm, name)} for name in firm.companies[::3]],
         "Contact": [],
         "Opportunity": [],
     }

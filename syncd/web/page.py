@@ -22,7 +22,7 @@ ASIDE = (
     "record put aside",
     "records put aside",
     "It could not be read, or a system refused it.",
-    "syncd status --json",
+    "syncd aside list",
 )
 HELD = ("write held back", "writes held back", "A rule or a limit stopped it.", "syncd plan")
 
