@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
@@ -33,8 +32,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(addresses()))
 
 
-@cache
-def addresses() -> Mapping[str, str]:
+def addresses() -> dict[str, str]:
     """Where each connector stands, as "package.module:Class".
 
     Raises Misconfigured when two installed packages claim one name, or a package claims a built-in's.

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, text
@@ -187,7 +187,7 @@ class App:
                 continue
             members[row["name"]] = Member(
                 name=row["name"],
-                spec=registry.spec(row["connector"]),
+                spec=_spec(row["connector"]),
                 zone=row["zone"],
                 mode=row["mode"],
                 problem=row["problem"],
@@ -200,6 +200,8 @@ class App:
         return canonical_id(int(self.clock.now().timestamp() * 1000), int.from_bytes(os.urandom(10)))
 
 
+# Looking through the installed packages takes milliseconds, and they do not change under a running process.
+_spec = cache(registry.spec)
 _COMPILED: dict[tuple[str, str, str | None, float], ConnectorMapping] = {}
 
 

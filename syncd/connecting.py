@@ -11,7 +11,8 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from connectors.contract import Access, Connector
     from connectors.oauth import TokenStore
     from syncd.app import App
+
+# Looking through the installed packages takes milliseconds, and they do not change under a running process.
+connector_class = cache(registry.load)
 
 REFRESH_LOCK = timedelta(seconds=60)
 REFRESH_WAIT_S = 45.0
@@ -217,7 +221,7 @@ def open_connection(app: App, name: str) -> Talking:
 
 def talk(connector: str, settings: Mapping[str, str], secrets: Mapping[str, Any], tokens: TokenStore) -> Talking:
     """A connector from settings and secrets; `tokens` keeps what a sign-in renews."""
-    made = registry.load(connector)
+    made = connector_class(connector)
     access = made.access(settings)
     if access.scheme == "none":
         return Talking(made(None, settings), None)  # type: ignore[arg-type]  # such a connector makes no request
