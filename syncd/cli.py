@@ -29,6 +29,7 @@ from syncd import aside as putting_aside
 from syncd import logs, once, stewards
 from syncd.app import App, WrongKey, open_app
 from syncd.config import FIRM_FILE, Settings, SettingsError, default_home, load_settings, write_firm_template
+from syncd.remedies import next_step
 from syncd.status import status as current_status
 from syncd.store.database import reading
 from syncd.store.tables import runs as runs_table
@@ -97,7 +98,7 @@ def opened(home: Path | None) -> Iterator[App]:
     try:
         yield app
     except SyncError as error:
-        fail(f"{error.message} {error.remedy}".strip(), NEEDS_PERSON)
+        fail(f"{error.message} {next_step(error)}", NEEDS_PERSON)
     except MappingError as error:
         fail("A mapping is wrong; nothing was done.\n" + "\n".join(error.errors), WRONG)
     except connecting.CannotConnect as error:
@@ -110,6 +111,16 @@ def opened(home: Path | None) -> Iterator[App]:
         fail(str(error), WRONG)
     finally:
         app.close()
+
+
+@contextmanager
+def about(name: str, *, stored: bool = True) -> Iterator[None]:
+    """An error of a vendor is told with the connection's name and the next step."""
+    try:
+        yield
+    except SyncError as error:
+        nothing = "" if stored else " Nothing was stored."
+        fail(f"{name}: {error.message} {next_step(error, name if stored else None)}{nothing}", NEEDS_PERSON)
 
 
 def show_json(value: Any) -> None:
@@ -276,7 +287,8 @@ def connect_add(
     with opened(home) as app:
         given = _pairs(setting or [])
         _secrets(connector, given, secret_file or [])
-        added = connecting.add(app, name, connector, given, zone=zone, poll_s=poll, live=live)
+        with about(name, stored=False):
+            added = connecting.add(app, name, connector, given, zone=zone, poll_s=poll, live=live)
         if as_json:
             show_json(
                 {
@@ -369,7 +381,8 @@ def connect_list(
 def connect_check(name: str, home: Home = None, as_json: AsJson = False) -> None:
     """Check a connection again; when it works, what had stopped it is cleared and it goes on."""
     with opened(home) as app:
-        checked = connecting.check(app, name)
+        with about(name):
+            checked = connecting.check(app, name)
     if as_json:
         show_json({"name": name, "account": checked.account.label, "findings": _findings(checked)})
     else:
@@ -403,7 +416,8 @@ def connect_reconnect(
             fail(f"There is no connection named {name!r}.", NOT_FOUND)
         given: dict[str, str] = {}
         _secrets(found[name], given, secret_file or [])
-        checked = connecting.replace_secrets(app, name, given)
+        with about(name):
+            checked = connecting.replace_secrets(app, name, given)
     out.print(f"[green]✓[/green] {name}: signed in to {_plain(checked.account.label)} again")
 
 
@@ -462,7 +476,10 @@ def sync(
                     accept_deletions=accept_deletions,
                     tell=spinner.update,
                 )
-    problems = {place: {"what": e.message, "remedy": e.remedy} for place, e in result.problems.items()}
+    problems = {
+        place: {"what": e.message, "remedy": next_step(e, place.partition("/")[0])}
+        for place, e in result.problems.items()
+    }
     if as_json:
         show_json({**result.totals, "problems": problems})
     else:

@@ -11,8 +11,8 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 

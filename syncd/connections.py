@@ -29,9 +29,12 @@ from syncd.store.tables import (
     records,
     turns,
 )
+from syncd.vault import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
 
     from connectors.contract import Checked, Facts
 
@@ -168,9 +171,10 @@ def _finish(
 
 def check(app: App, name: str) -> Checked:
     """Check a stored connection again; when it works, whatever stopped it is forgotten. Raises SyncError."""
-    _row(app, name)
+    stopped = _row(app, name)["problem"] is not None
     checked = _checked(app, name)
-    _mapped(app, name)
+    resources = _mapped(app, name)
+    world = app.world()
     with app.engine.begin() as sql:
         account = sql.execute(select(connections.c.account).where(connections.c.name == name)).scalar()
         if account != checked.account.id:
@@ -186,6 +190,9 @@ def check(app: App, name: str) -> Checked:
                 .values(problem=None, remedy=None, paused_until=None)
             )
             sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
+            if stopped:
+                # With a mapping that could not be read, nothing was noted for this connection meanwhile.
+                _owe_all(sql, world, name, resources, now)
     return checked
 
 
@@ -196,12 +203,16 @@ def approve(app: App, name: str) -> None:
     now = iso(app.clock.now())
     with app.engine.begin() as sql:
         sql.execute(update(connections).where(connections.c.name == name).values(mode="live"))
-        for resource in _mapped(app, name):
-            done = sql.execute(
-                select(turns.c.pulled_once).where(turns.c.connection == name, turns.c.resource == resource)
-            ).scalar()
-            if done:
-                owe_all(sql, world, name, resource, now)
+        _owe_all(sql, world, name, _mapped(app, name), now)
+
+
+def _owe_all(sql: Connection, world: World, name: str, resources: Sequence[str], now: str) -> None:
+    """Note everything that this connection may be owed, where its records are known."""
+    here = turns.c.connection == name
+    read = set(sql.execute(select(turns.c.resource).where(here, turns.c.pulled_once)).scalars())
+    for resource in resources:
+        if resource in read:
+            owe_all(sql, world, name, resource, now)
 
 
 def remove(app: App, name: str) -> int:
@@ -234,7 +245,16 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
     for wrong in sorted(key for key in given if key not in known or not known[key].secret):
         raise CannotConnect(f"{wrong!r} is no secret of {row['connector']}.")
     settings = json.loads(row["settings"])
-    offered = OfferedTokens(offer(unsealed(app, name, row["secrets"]), given))
+    try:
+        stored = unsealed(app, name, row["secrets"])
+    except VaultError:  # sealed with a key that is lost, or for another row: then everything has to be given anew
+        stored = {}
+    missing = [
+        s.name for s in known.values() if s.secret and s.required and not (given.get(s.name) or stored.get(s.name))
+    ]
+    if missing:
+        raise CannotConnect(f"{name!r} needs {', '.join(missing)} again: what is stored cannot be read.")
+    offered = OfferedTokens(offer(stored, given))
     talking = talk(row["connector"], settings, offered.secrets, offered)
     try:
         checked = talking.connector.check()

@@ -19,6 +19,7 @@ from connectors.errors import (
     Misconfigured,
     NeedsPerson,
     RateLimited,
+    ReconnectNeeded,
     ShapeChanged,
     SyncError,
     TryLater,
@@ -28,6 +29,7 @@ from syncd.clock import from_iso, iso
 from syncd.connecting import open_connection
 from syncd.deliver import deliver
 from syncd.pull import pull
+from syncd.remedies import next_step
 from syncd.store.database import reading
 from syncd.store.tables import connections, runs, turns
 from syncd.sweep import sweep
@@ -126,9 +128,7 @@ def turn(
         failure = error
         _note(app, lease, error)
     except VaultError:
-        failure = NeedsPerson(
-            "The stored credentials cannot be read with this key.", remedy="Reconnect this connection."
-        )
+        failure = ReconnectNeeded("The stored credentials cannot be read with this key.")
         _note(app, lease, failure)
     with app.engine.begin() as sql:
         lease.release(sql)
@@ -161,7 +161,7 @@ def _note(app: App, lease: Lease, error: SyncError) -> None:
             sql.execute(
                 update(connections)
                 .where(connections.c.name == lease.connection, connections.c.problem.is_(None))
-                .values(problem=error.message, remedy=error.remedy or f"syncd connect check {lease.connection}")
+                .values(problem=error.message, remedy=next_step(error, lease.connection))
             )
         elif isinstance(error, CursorExpired):
             # Deletions since the cursor appear in no fresh listing, so they are looked for, too.
