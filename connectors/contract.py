@@ -181,7 +181,7 @@ class Access:
 class Spec:
     """A connector's self-description; no code runs to read it.
 
-    zone   where the vendor belongs by default in the flow matrix (practice, accounting, mail, documents, marketing, staff)
+    zone   where it belongs by default in the flow matrix (practice, accounting, mail, documents, marketing, staff)
     hosts  host names the connector may call; "*.example.com" matches one label or more. A `base_url` setting
            adds its own host (on-premises servers and sandboxes)
     """

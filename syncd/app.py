@@ -28,11 +28,12 @@ from syncd.store.database import is_current, migrate, open_engine, reading
 from syncd.store.tables import connections, meta
 
 if TYPE_CHECKING:
-    from syncd.vault import Vault
+    from collections.abc import Mapping
+
+    from connectors.contract import Spec
     from syncd.config import Settings
     from syncd.core.claims import Same
-    from collections.abc import Mapping
-    from connectors.contract import Spec
+    from syncd.vault import Vault
 
 
 class WrongKey(Exception):

@@ -1,4 +1,4 @@
-"""What was put aside with a reason: records that could not be taken in, and writes that a vendor or the gate refused."""
+"""What was put aside: records that could not be taken in, and writes that a vendor or the gate refused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from syncd.store.database import reading
 from syncd.store.tables import dead_letters, intents
 
 if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
     from syncd.app import App
 
 REFUSED = ("dead", "held")
@@ -22,41 +24,33 @@ REFUSED = ("dead", "held")
 
 def list_aside(app: App, connection: str | None = None) -> list[dict[str, Any]]:
     """Everything that is aside, with why and what to do; no values."""
-    found: list[dict[str, Any]] = []
     with reading(app.engine) as sql:
-        for row in sql.execute(
+        records = sql.execute(
             select(dead_letters).order_by(dead_letters.c.connection, dead_letters.c.resource, dead_letters.c.vendor_id)
-        ).mappings():
-            found.append(
-                {
-                    "what": "record",
-                    "id": f"{row['connection']}/{row['resource']}/{row['vendor_id']}",
-                    "connection": row["connection"],
-                    "why": row["why"],
-                    "remedy": row["remedy"],
-                    "since": row["at"],
-                }
-            )
-        for row in sql.execute(
+        ).mappings()
+        found = [_aside("record", row, row["vendor_id"], row["at"]) for row in records]
+        writes = sql.execute(
             select(intents)
             .where(intents.c.state.in_(REFUSED))
             .order_by(intents.c.connection, intents.c.resource, intents.c.canonical_id)
-        ).mappings():
-            found.append(
-                {
-                    "what": "write",
-                    "id": f"{row['connection']}/{row['resource']}/{row['canonical_id']}",
-                    "connection": row["connection"],
-                    "why": row["why"],
-                    "remedy": row["remedy"],
-                    "since": row["sent_at"] or row["due_at"],
-                }
-            )
+        ).mappings()
+        found += [_aside("write", row, row["canonical_id"], row["sent_at"] or row["due_at"]) for row in writes]
     return [each for each in found if connection in (None, each["connection"])]
 
 
+def _aside(what: str, row: RowMapping, id: str, since: str) -> dict[str, Any]:
+    return {
+        "what": what,
+        "id": f"{row['connection']}/{row['resource']}/{id}",
+        "connection": row["connection"],
+        "why": row["why"],
+        "remedy": row["remedy"],
+        "since": since,
+    }
+
+
 def retry(app: App, connection: str | None = None) -> dict[str, int]:
-    """Read the records that are aside again, and owe the refused writes anew; {"records": still aside, "writes": owed}."""
+    """Read what is aside again, and owe the refused writes anew; {"records": still aside, "writes": owed}."""
     with app.engine.begin() as sql:
         statement = update(intents).where(intents.c.state.in_(REFUSED))
         if connection is not None:

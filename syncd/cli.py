@@ -23,9 +23,9 @@ from sqlalchemy import select
 from connectors import registry
 from connectors.errors import SyncError
 from mappings.language import MappingError
+from syncd import aside as putting_aside
 from syncd import connections as connecting
 from syncd import explain as explaining
-from syncd import aside as putting_aside
 from syncd import logs, once, stewards
 from syncd.app import App, WrongKey, open_app
 from syncd.config import FIRM_FILE, Settings, SettingsError, default_home, load_settings, write_firm_template
@@ -246,7 +246,7 @@ def _pairs(given: list[str]) -> dict[str, str]:
 
 
 def _secrets(connector: str, given: dict[str, str], secret_file: list[str]) -> None:
-    """Secrets come from files, the environment (SYNCD_SECRET_NAME) or a prompt, never from the command line's history."""
+    """Secrets come from files, the environment (SYNCD_SECRET_NAME) or a prompt, never from the command line."""
     for name, path in _pairs(secret_file).items():
         try:
             given[name] = Path(path).read_text(encoding="utf-8").strip()
@@ -307,7 +307,8 @@ def connect_add(
         )
         if not live:
             out.print(
-                f"Next: [bold]syncd sync {name} --once[/bold], [bold]syncd plan[/bold], [bold]syncd connect approve {name}[/bold]"
+                f"Next: [bold]syncd sync {name} --once[/bold], [bold]syncd plan[/bold],"
+                f" [bold]syncd connect approve {name}[/bold]"
             )
 
 
@@ -380,9 +381,8 @@ def connect_list(
 @connect.command("check")
 def connect_check(name: str, home: Home = None, as_json: AsJson = False) -> None:
     """Check a connection again; when it works, what had stopped it is cleared and it goes on."""
-    with opened(home) as app:
-        with about(name):
-            checked = connecting.check(app, name)
+    with opened(home) as app, about(name):
+        checked = connecting.check(app, name)
     if as_json:
         show_json({"name": name, "account": checked.account.label, "findings": _findings(checked)})
     else:
@@ -461,7 +461,8 @@ def sync(
                 show_json({"due": ["/".join(each) for each in chosen]})
             else:
                 out.print(
-                    f"[green]✓[/green] {len(chosen)} resources are due now; the workers take them within seconds (syncd status)."
+                    f"[green]✓[/green] {len(chosen)} resources are due now; the workers take them within seconds"
+                    " (syncd status)."
                 )
             return
         if as_json or not err.is_terminal:
@@ -512,7 +513,8 @@ def plan(
     for entry in found:
         target = entry["vendor_id"] or "a new record"
         out.print(
-            f"[bold]{entry['connection']}/{entry['resource']}[/bold] {entry['operation']} {_plain(str(target))} ({entry['kind']} {entry['record']})"
+            f"[bold]{entry['connection']}/{entry['resource']}[/bold] {entry['operation']} {_plain(str(target))}"
+            f" ({entry['kind']} {entry['record']})"
         )
         for change in entry["changes"]:
             out.print(
@@ -606,7 +608,7 @@ def explain(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Why a value is what it is: who claims what, which system holds what, and what was written under which decision."""
+    """Why a value is what it is: who claims what, which system holds what, and what was written and why."""
     with opened(home) as app:
         found = explaining.explain(app, record, field)
     if as_json:
@@ -621,17 +623,15 @@ def explain(
         for claim in each["claims"]:
             first = ", first meeting" if claim["first_meeting"] else ""
             out.print(
-                f"    {_plain(claim['record'])} says {_plain(text_of(claim['value']))} (since {claim['at'][:19]}{first})"
+                f"    {_plain(claim['record'])} says {_plain(text_of(claim['value']))}"
+                f" (since {claim['at'][:19]}{first})"
             )
     for dispute in found["conflicts"]:
         out.print(f"[yellow]![/yellow] {dispute['field']}: conflict {dispute['state']} ({dispute['reason']})")
     for write in found["writes"]:
         wrote = ", ".join(f"{name} = {text_of(value)}" for name, value in write["wrote"].items())
-        out.print(
-            f"  {write['at'][:19]} {write['operation']} in {write['system']}: {_plain(wrote)} [{write['outcome']}; {_plain(write['decision']['rule'])}]".replace(
-                " [", " \\["
-            )
-        )
+        why = _plain(f"[{write['outcome']}; {write['decision']['rule']}]")
+        out.print(f"  {write['at'][:19]} {write['operation']} in {write['system']}: {_plain(wrote)} {why}")
 
 
 # --- what people decide --------------------------------------------------------------------------------------------
@@ -801,10 +801,12 @@ def _show_report(report: Mapping[str, Any]) -> None:
     out.print(table)
     h = report["headline"]
     out.print(
-        f"An invoice over {h['invoice_total']} moved the opportunity from {h['opportunity_before']} to {h['opportunity_after']} in {h['seconds']:.1f} s."
+        f"An invoice over {h['invoice_total']} moved the opportunity from {h['opportunity_before']}"
+        f" to {h['opportunity_after']} in {h['seconds']:.1f} s."
     )
     out.print(
-        f"{report['conflicts']} conflict; quiet after {report['rounds_until_quiet']} rounds; {report['echo_writes']} echo writes."
+        f"{report['conflicts']} conflict; quiet after {report['rounds_until_quiet']} rounds;"
+        f" {report['echo_writes']} echo writes."
     )
     out.print("[green]✓ equal[/green]" if report["equal"] else "[red]✗ not equal[/red]")
     for difference in report.get("differences", [])[:20]:

@@ -12,8 +12,8 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import delete, select, text, update

@@ -117,7 +117,8 @@ def explain(app: App, record: str, field: str | None = None) -> dict[str, Any]:
         )
     if field is not None and not fields:
         raise NotFound(
-            f"This {row['kind']} has no field {field!r}. It has: {', '.join(sorted({n.partition('/')[0] for n in names}))}."
+            f"This {row['kind']} has no field {field!r}."
+            f" It has: {', '.join(sorted({n.partition('/')[0] for n in names}))}."
         )
     if field is not None:
         sent = [each for each in sent if any(field in (name, name.partition("/")[0]) for name in each["wrote"])]
@@ -161,7 +162,8 @@ def plan(app: App, connection: str | None = None) -> list[dict[str, Any]]:
                 for each in load_owed(sql, world, *place, here[start : start + PLAN_PART]):
                     planned = plan_owed(world, each)
                     entry: dict[str, Any] = {
-                        "connection": place[0], "resource": place[1], "record": each.canonical, "kind": each.intent["kind"],
+                        "connection": place[0], "resource": place[1], "record": each.canonical,
+                        "kind": each.intent["kind"],
                         "vendor_id": each.link["vendor_id"] if each.link is not None else None,
                         "decision": each.decision.document(),
                     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A sync without queue and workers: everything in this process, in order, for scripts, benchmarks and the demo's rounds."""
+"""A sync without queue and workers: everything in this process, in order, for scripts and benchmarks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from syncd.work import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from syncd.app import App
     from syncd.turns import Lease
 

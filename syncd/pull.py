@@ -28,6 +28,7 @@ from syncd.store.tables import dead_letters, links, turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
     from syncd.app import App, World
     from syncd.turns import Lease
 

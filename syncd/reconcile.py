@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import cache
 from hashlib import blake2b
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
@@ -35,7 +35,8 @@ from syncd.core.claims import (
 from syncd.core.plan import outgoing
 from syncd.core.settle import Golden, Source, settle
 from syncd.seams import seam
-from syncd.store.database import among, insert_rows, lock_settling, reading, upsert_rows
+from syncd.store.database import among, insert_rows, lock_settling, upsert_rows
+from syncd.store.database import reading as read_only
 from syncd.store.tables import (
     conflicts,
     dead_letters,
@@ -50,12 +51,13 @@ from syncd.store.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from sqlalchemy.sql import ColumnElement
 
-    from syncd.app import App, Target, World
     from connectors.contract import Record
+    from syncd.app import App, Target, World
     from syncd.turns import Lease
-    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 LINK_COLUMNS = (
     "connection", "resource", "vendor_id", "kind", "canonical_id",
@@ -237,7 +239,10 @@ class Reconciler:
                 counts.dead += 1
                 continue
             if look.values is None:
-                remedy = f"Correct the field at the vendor, or the line in the mapping of {self.connection}; it is read again by itself."
+                remedy = (
+                    f"Correct the field at the vendor, or the line in the mapping of {self.connection};"
+                    " it is read again by itself."
+                )
                 prepared.dead.append((record.id, fingerprint, look.unread, remedy))
                 counts.dead += 1
                 continue
@@ -250,7 +255,7 @@ class Reconciler:
     def _known(self, ids: Sequence[str]) -> tuple[dict[str, tuple[bytes, bool, str | None, str]], set[str]]:
         """What is stored about these records, and which of them lie among the dead letters."""
         columns = (links.c.vendor_id, links.c.fingerprint, links.c.alive, links.c.written_at, links.c.kind)
-        with reading(self.app.engine) as sql:
+        with read_only(self.app.engine) as sql:
             rows = sql.execute(
                 select(*columns).where(
                     links.c.connection == self.connection,
@@ -275,7 +280,7 @@ class Reconciler:
 
     def _is_newer(self, record: Record) -> bool:
         """Changed after our own write, by the vendor's clock: then it is news, however much its lists lag."""
-        with reading(self.app.engine) as sql:
+        with read_only(self.app.engine) as sql:
             row = sql.execute(
                 select(links.c.body, links.c.kind).where(
                     links.c.connection == self.connection,
@@ -533,7 +538,7 @@ class Page:
             self.new_keys.update([(key, canonical) for key in reading.keys])
 
     def _who(self, reading: Reading, found: list[str], standing: Mapping[str, Summary]) -> str:
-        """An existing canonical record on exact evidence, or a new one; doubtful: a new one that waits for a steward."""
+        """An existing canonical record on exact evidence, or a new one; a doubtful one waits for a steward."""
         place = (self.r.connection, self.r.resource)
         sure: list[str] = []
         doubtful: list[tuple[str, tuple[str, ...]]] = []
@@ -1146,7 +1151,8 @@ def owe(sql: Connection, places: Iterable[tuple[str, str, str, str]], now: str) 
                 "INSERT INTO intents (connection, resource, canonical_id, kind, state, due_at, generation, attempts)"
                 " VALUES (:connection, :resource, :canonical_id, :kind, 'due', :now, 0, 0)"
                 " ON CONFLICT (connection, resource, canonical_id) DO UPDATE SET generation = intents.generation + 1,"
-                " due_at = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.due_at ELSE excluded.due_at END,"
+                " due_at = CASE WHEN intents.state IN ('sending', 'unknown')"
+                " THEN intents.due_at ELSE excluded.due_at END,"
                 " state = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.state ELSE 'due' END,"
                 " attempts = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.attempts ELSE 0 END,"
                 " why = CASE WHEN intents.state IN ('sending', 'unknown') THEN intents.why ELSE NULL END"
@@ -1156,7 +1162,7 @@ def owe(sql: Connection, places: Iterable[tuple[str, str, str, str]], now: str) 
 
 
 def owe_all(sql: Connection, world: World, connection: str, resource: str, now: str) -> None:
-    """A first full reading of a resource is complete: every record that is missing there, or was met there, may be owed."""
+    """A first full reading is complete: every record that is missing there, or was met there, may be owed."""
     for member in world.members[connection].mapping.of(resource):
         if member is not world.members[connection].mapping.for_kind(member.kind):
             continue

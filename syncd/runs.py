@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """One pull, delivery or sweep of one connection's resource. Nothing is stored for a run in which nothing happened."""
+    """One pull, delivery or sweep of one connection's resource. A run in which nothing happened is not stored."""
 
     app: App
     lease: Lease

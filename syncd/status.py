@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def status(app: App) -> dict[str, Any]:
-    """One value for the status page, `syncd status` and the health check. Names and numbers only, no record's content."""
+    """One value for the status page, `syncd status` and the health check: names and numbers, no record's content."""
     with reading(app.engine) as sql:
         owed: dict[tuple[str, str], dict[str, int]] = {}
         for row in sql.execute(

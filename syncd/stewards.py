@@ -245,7 +245,7 @@ def list_conflicts(app: App, *, state: str = "open") -> list[dict[str, Any]]:
 
 
 def settle_conflict(app: App, conflict_id: str, *, take: str | None = None, value: Any = None, by: str) -> Any:
-    """Choose a connection's value (`take`) or give one; the choice beats every claim that is not newer. Returns the value."""
+    """Choose a connection's value (`take`) or give one; it beats every claim that is not newer. Returns the value."""
     world = app.world()
     with app.engine.begin() as sql:
         lock_settling(sql)
@@ -273,17 +273,3 @@ def settle_conflict(app: App, conflict_id: str, *, take: str | None = None, valu
         )
         Reconciler(app, world, "", "", None).settle_within(sql, [row["canonical_id"]])
     return value
-
-
-def retry(app: App, *, connection: str | None = None, record: str | None = None) -> int:
-    """Try again what was put aside or held: all of it, a connection's, or one canonical record's. Returns how many."""
-    chosen = [intents.c.state.in_(("dead", "held"))]
-    if connection is not None:
-        chosen.append(intents.c.connection == connection)
-    if record is not None:
-        chosen.append(intents.c.canonical_id == record)
-    with app.engine.begin() as sql:
-        again = update(intents).where(*chosen)
-        return sql.execute(
-            again.values(state="due", due_at=iso(app.clock.now()), attempts=0, why=None, remedy=None)
-        ).rowcount

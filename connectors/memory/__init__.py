@@ -206,6 +206,11 @@ class MemoryVendor:
             now.moment += 1
             now.expired = now.moment
 
+    def forget_faults(self) -> None:
+        """Writes work again, whatever was to fail next."""
+        with self._lock:
+            self._faults.clear()
+
     def faults_left(self) -> int:
         return len(self._faults)
 

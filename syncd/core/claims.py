@@ -75,7 +75,7 @@ class Claim:
 
 @dataclass(slots=True)
 class LinkState:
-    """Everything one link knows. Values are flat. `held` and `held_at` are the first reading, kept whole for storage."""
+    """Everything one link knows, flat. `held` and `held_at` are the first reading, kept whole for storage."""
 
     held: Values = field(default_factory=dict)
     held_at: str = ""

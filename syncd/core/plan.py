@@ -7,13 +7,14 @@ Everything is compared in the target's own terms: `render` says what the system 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from syncd.core.claims import Flat, LinkState, Same, Values, flatten
 
 if TYPE_CHECKING:
-    from syncd.core.gate import Decision
     from collections.abc import Mapping
+
+    from syncd.core.gate import Decision
 
 
 class Line(Protocol):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from syncd.core.claims import Claim, Flat, LinkState, Same
     from collections.abc import Iterable, Mapping
+
+    from syncd.core.claims import Claim, Flat, LinkState, Same
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _rivals(
 
 
 def _superseded(name: str, rival: Claim, pairs: Iterable[tuple[Source, Claim]], same: Same) -> bool:
-    """A person elsewhere saw this very value and replaced it: the two edits followed one another, they do not compete."""
+    """A person elsewhere saw this very value and replaced it: the two edits follow one another."""
     return any(
         not claim.first and claim is not rival and claim.at >= rival.at and same(name, claim.over, rival.value)
         for _, claim in pairs
@@ -154,7 +154,7 @@ def _first_meeting(name: str, pairs: list[tuple[Source, Claim]], rule: Rule, sam
 
 
 def settle_element(name: str, claims: Mapping[Source, Claim], rule: Rule) -> Settled | None:
-    """Whether one element belongs to the golden set, and with which label: the latest statement wins, presence wins a tie.
+    """Whether one element belongs to the golden set, and its label: the latest statement wins, presence wins a tie.
 
     An element's label is settled apart from its presence: a system that cannot label says nothing about labels.
     """

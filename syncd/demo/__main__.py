@@ -1,4 +1,4 @@
-"""`python -m syncd.demo clio --port 9101 ...` runs one of the demo firm's systems; `connect HOME` joins them to the service."""
+"""`python -m syncd.demo clio --port 9101 ...` runs one of the demo's systems; `connect HOME` joins them."""
 
 from __future__ import annotations
 

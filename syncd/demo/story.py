@@ -16,7 +16,7 @@ import time
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from sqlalchemy import func, select
@@ -48,7 +48,7 @@ class StoryFailed(Exception):
 
 
 def once(home: Path | None, *, size: int, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Run the whole story in a home of its own (a temporary one unless given); returns the report of `demo --once --json`."""
+    """Run the whole story in a home of its own (temporary unless given); returns the report of `demo --once --json`."""
     if home is not None:
         return _told(home, size=size, seed=seed, tell=tell)
     with tempfile.TemporaryDirectory(prefix="syncd-demo-") as folder:
@@ -333,7 +333,7 @@ def read_all(app: App, name: str, mapping: ConnectorMapping) -> Iterator[tuple[R
 
 
 class Comparison:
-    """Are the systems equal? Every person and company of practice management is held against the other systems' records.
+    """Are the systems equal? Everybody in practice management is held against the other systems' records.
 
     Clio has room for everything, so it is the yardstick: what another system would hold after taking Clio's values
     (its own rendition of them) must be what it holds, for every field that both map and the other's zone may see.

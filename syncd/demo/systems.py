@@ -1,4 +1,4 @@
-"""The demo firm's systems as processes: each a sandbox of its vendor, filled from one roster, keeping its data in a file.
+"""The demo firm's systems as processes: each a vendor's sandbox, filled from one roster, its data in a file.
 
 `python -m syncd.demo clio --port 9101 --state FILE --size 300` runs one; `up` runs all of them with the service.
 """
@@ -29,8 +29,9 @@ from syncd.store.database import reading
 from syncd.store.tables import connections as connections_table
 
 if TYPE_CHECKING:
-    from connectors.sandbox import Sandbox
     from collections.abc import Callable, Mapping
+
+    from connectors.sandbox import Sandbox
     from syncd.config import Settings
 
 PLACE = "demo.json"

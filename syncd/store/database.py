@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, Text, bindparam, create_engine, event, func, select, text
@@ -18,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
-    from sqlalchemy.sql import ColumnElement
     from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy.sql import ColumnElement
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS = 30_000
@@ -137,7 +138,8 @@ def upsert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
         stage = f"stage_{table.name}"
         with raw.cursor() as cursor:
             cursor.execute(
-                f'CREATE TEMP TABLE IF NOT EXISTS "{stage}" (LIKE "{table.name}" INCLUDING DEFAULTS) ON COMMIT DELETE ROWS'
+                f'CREATE TEMP TABLE IF NOT EXISTS "{stage}" (LIKE "{table.name}" INCLUDING DEFAULTS)'
+                " ON COMMIT DELETE ROWS"
             )
             cursor.execute(f'DELETE FROM "{stage}"')  # noqa: S608 (our own names)
             with cursor.copy(f'COPY "{stage}" ({names}) FROM STDIN') as copy:

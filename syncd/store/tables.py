@@ -53,7 +53,7 @@ connections = Table(
     Column("created_at", Id, nullable=False),
     UniqueConstraint("connector", "account"),
 )
-"""One authorised account. mode: observe (reads, plans, writes nothing) or live. problem: it stopped, a person is needed."""
+"""One authorised account. mode: observe (reads, plans, writes nothing) or live. problem: why it stopped."""
 
 turns = Table(
     "turns",
@@ -107,7 +107,7 @@ records = Table(
     Column("deleted_at", Id),
     Index(None, "kind", "status"),
 )
-"""A canonical record as last settled. status: live, review (waits for a steward, never copied), merged, gone (no live link)."""
+"""A canonical record as last settled. status: live, review (waits for a steward, never copied), merged, gone."""
 
 identity_keys = Table(
     "identity_keys",
@@ -205,7 +205,7 @@ conflicts = Table(
     Index(None, "canonical_id", "field"),
     Index(None, "state"),
 )
-"""Two systems say different things. open: a person must choose; decided: a rule chose, the loser is kept here; settled."""
+"""Two systems disagree. open: a person must choose; decided: a rule chose, the loser is kept here; settled."""
 
 pins = Table(
     "pins",

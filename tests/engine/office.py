@@ -7,7 +7,7 @@ import os
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import delete, select
@@ -26,8 +26,9 @@ from syncd.vault import new_key, parse_key
 from syncd.work import turn, work
 
 if TYPE_CHECKING:
-    from syncd.core.settle import Rule
     from pathlib import Path
+
+    from syncd.core.settle import Rule
 
 BEGIN = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 RESOURCES = tuple(Resource(name) for name in ("people", "companies", "matters", "invoices", "opportunities"))
@@ -127,6 +128,11 @@ class Office:
         connections.add(self.app, name, "memory", {"vendor": unique}, live=True)
         return made
 
+    def only(self, *resources: str) -> None:
+        """Leave the other resources alone, so that rounds are quick."""
+        with self.app.engine.begin() as sql:
+            sql.execute(delete(turns).where(turns.c.resource.not_in(resources)))
+
     # --- what people do ----------------------------------------------------------------------------------------
 
     def tick(self, seconds: float = 10.0) -> None:
@@ -180,6 +186,12 @@ class Office:
 
     def deliver(self, name: str, resource: str = "people") -> None:
         self.tick(1)
+        self._turn(name, resource)
+
+    def full_turn(self, name: str, resource: str = "people") -> None:
+        """What a worker does with a resource that is due: look, send, read, sweep."""
+        self.tick(1)
+        due_now(self.app, [(name, resource)])
         self._turn(name, resource)
 
     def _turn(self, name: str, resource: str, **how: Any) -> None:

@@ -1,4 +1,4 @@
-"""A whole installation for tests: a home folder, the command line, and the engine on a real database with the real clock."""
+"""A whole installation for tests: a home folder, the command line, the engine on a real database, the real clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from sqlalchemy import select
@@ -23,6 +23,9 @@ from syncd.status import status
 from syncd.store.database import reading
 from syncd.store.tables import connections as connections_table
 from syncd.store.tables import dead_letters, intents, runs, turns
+
+if TYPE_CHECKING:
+    from connectors.clio.sandbox import ClioSandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,16 @@ def free_of(text: str, *canaries: str) -> None:
     """None of these values shows in the text."""
     shown = [canary for canary in canaries if canary.casefold() in text.casefold()]
     assert not shown, f"{shown} in: {text[:3000]}"
+
+
+def clio_settings(sandbox: ClioSandbox) -> dict[str, str]:
+    """What a person would give to connect this sandbox."""
+    return {
+        "base_url": sandbox.url,
+        "client_id": sandbox.client_id,
+        "client_secret": sandbox.client_secret,
+        "refresh_token": sandbox.refresh_token,
+    }
 
 
 def environment(installation: Installation) -> dict[str, str]:

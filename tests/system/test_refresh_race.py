@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from connectors.clio.sandbox import ClioSandbox
 from connectors.errors import ReconnectNeeded, TryLater
 from connectors.salesforce.sandbox import SalesforceSandbox
 from connectors.sandbox import Request, Response, cut_after
@@ -23,7 +24,7 @@ from syncd.config import load_settings
 from syncd.connecting import StoredTokens, open_connection
 from syncd.store.tables import connections, meta
 from syncd.vault import new_key
-from tests.system.installation import Installation, environment
+from tests.system.installation import Installation, clio_settings, environment
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 4
@@ -186,16 +187,21 @@ def test_a_wrong_key_refuses_to_start_and_touches_nothing(installation: Installa
 
 def test_a_row_sealed_for_another_connection_does_not_open(installation: Installation) -> None:
     """Somebody who can write to the database cannot lend one connection's credentials to another."""
-    with an_org() as org, SalesforceSandbox(accounts=0, contacts=0, opportunities=0, tasks=0) as other:
-        other.org.id = "00D5g00000OTHERXYZ"
+    with an_org() as org, ClioSandbox(size=2) as other:
         installation.add("crm", "salesforce", org.settings)
-        installation.add("other", "salesforce", other.settings)
+        installation.add("pms", "clio", clio_settings(other))
         with installation.app.engine.begin() as sql:
             stolen = installation.row("crm")["secrets"]
-            sql.execute(update(connections).where(connections.c.name == "other").values(secrets=stolen))
+            sql.execute(update(connections).where(connections.c.name == "pms").values(secrets=stolen))
         requests = len(other.log)
-        (problem, *_) = installation.sync("other").problems.values()
+        (problem, *_) = installation.sync("pms").problems.values()
         assert "cannot be read with this key" in problem.message
-        assert "connect reconnect other" in problem.remedy
+        assert "connect reconnect pms" in installation.row("pms")["remedy"]
         assert len(other.log) == requests
         assert installation.sync("crm").problems == {}
+        secrets = {"client_secret": other.client_secret, "refresh_token": other.refresh_token}
+        lacking = installation.run("connect", "reconnect", "pms", refresh_token=other.refresh_token)
+        assert lacking.code == 2
+        assert "client_secret" in lacking.text
+        assert installation.run("connect", "reconnect", "pms", **secrets).code == 0
+        assert installation.sync("pms").problems == {}
