@@ -38,7 +38,9 @@ Joseph Joyce Judith Julia Karen Keith Kevin Laura Lena Leon Linda Louis Lucia Ma
 Matthew Megan Michael Mona Nancy Naomi Nathan Nicholas Nora Olga Oliver Oscar Pamela Patricia Patrick Paul Peter Philip
 Rachel Ralph Raymond Rebecca Richard Robert Rosa Ruth Samuel Sandra Sara Scott Sharon Simon Sofia Stephen Susan Teresa
 Thomas Timothy Ursula Vera Victor Walter Wanda William Yolanda""".split()
-_TITLES = "Owner|Director|General Counsel|Controller|Office Manager|Trustee|Engineer|Paralegal|Claims Adjuster".split("|")
+_TITLES = "Owner|Director|General Counsel|Controller|Office Manager|Trustee|Engineer|Paralegal|Claims Adjuster".split(
+    "|"
+)
 _STREETS = "Main Oak Cedar Lake Hill Park Pine Maple River Church Mill Spring".split()
 _KINDS = "Street|Avenue|Road|Lane|Drive|Court".split("|")
 _CITIES = "Springfield IL|Fairview TX|Riverside CA|Franklin TN|Greenville SC|Madison WI|Salem OR|Bristol CT".split("|")
@@ -86,10 +88,20 @@ def contact(number: int, edited_at: str | None = None, times: int = 0) -> bytes:
     """Contact `number` (from 0) as JSON; `times` says how often it was edited, the last time at `edited_at`."""
     id_ = FIRST_ID + number
     is_company = number % COMPANY_EVERY == 0
-    employer = None if is_company or mix(number, 4) % 10 > 5 else mix(number, 5) % (number // COMPANY_EVERY + 1) * COMPANY_EVERY
+    employer = (
+        None
+        if is_company or mix(number, 4) % 10 > 5
+        else mix(number, 5) % (number // COMPANY_EVERY + 1) * COMPANY_EVERY
+    )
     mail_domain = domain(number if is_company else number if employer is None else employer)
     if is_company:
-        names = {"name": company_name(number), "prefix": None, "first_name": None, "middle_name": None, "last_name": None}
+        names = {
+            "name": company_name(number),
+            "prefix": None,
+            "first_name": None,
+            "middle_name": None,
+            "last_name": None,
+        }
         locals_ = ["info", "office"]
     else:
         given, family = _GIVEN[mix(number, 6) % len(_GIVEN)], surname(mix(number, 7))
@@ -115,8 +127,11 @@ def contact(number: int, edited_at: str | None = None, times: int = 0) -> bytes:
     }  # fmt: skip
     custom = [
         {
-            "id": f"text_line-{id_ + n}", "field_name": ("Source", "Language")[n], "field_type": "text_line",
-            "value": (_SOURCES[mix(number, 17) % 5], "English")[n], "custom_field": {"id": 4711 + n, "etag": '"c0ffee"'},
+            "id": f"text_line-{id_ + n}",
+            "field_name": ("Source", "Language")[n],
+            "field_type": "text_line",
+            "value": (_SOURCES[mix(number, 17) % 5], "English")[n],
+            "custom_field": {"id": 4711 + n, "etag": '"c0ffee"'},
         }  # fmt: skip
         for n in range(1 + mix(number, 18) % 2)
     ]
@@ -232,7 +247,8 @@ class Speaker(asyncio.Protocol):
             date = format_datetime(datetime.now(UTC), usegmt=True)
             self.transport.write(
                 f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/json; charset=utf-8\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
             )
 
 

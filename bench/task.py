@@ -55,7 +55,12 @@ def peak_memory_mib() -> float:
 
 def opened(database_url: str, home: str) -> App:
     settings = Settings(
-        home=Path(home), database_url=database_url, redis_url=None, key=KEY, old_keys=(), firm=Firm(name="Bench & Partners")
+        home=Path(home),
+        database_url=database_url,
+        redis_url=None,
+        key=KEY,
+        old_keys=(),
+        firm=Firm(name="Bench & Partners"),
     )
     return open_app(settings)
 
@@ -102,7 +107,14 @@ def sync(
     talking.close()
     with app.engine.begin() as sql:
         lease.release(sql)
-    result = {"seconds": seconds, "cpu_s": cpu_s, "counts": counts, "requests": talking.requests(), "costs": costs, "stored": stored(app)}
+    result = {
+        "seconds": seconds,
+        "cpu_s": cpu_s,
+        "counts": counts,
+        "requests": talking.requests(),
+        "costs": costs,
+        "stored": stored(app),
+    }
     app.close()
     return result
 

@@ -2,6 +2,8 @@
 
 Exit codes: 0 done · 1 something needs a person (a connection stopped, a check found errors, not equal) ·
 2 wrong settings or arguments, nothing was started · 3 no such thing (connection, record, conflict) · 4 busy.
+
+A command imports the engine when it runs, so that `--help` answers at once and `syncd up` starts soon.
 """
 
 from __future__ import annotations
@@ -10,42 +12,51 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from sqlalchemy import select
+from rich.markup import escape
 
-from connectors import registry
-from connectors.errors import SyncError
-from mappings.language import MappingError
-from syncd import aside as putting_aside
-from syncd import connections as connecting
-from syncd import explain as explaining
-from syncd import logs, once, stewards
-from syncd.app import App, WrongKey, open_app
-from syncd.config import FIRM_FILE, Settings, SettingsError, default_home, load_settings, write_firm_template
-from syncd.remedies import next_step
-from syncd.status import status as current_status
-from syncd.store.database import reading
-from syncd.store.tables import runs as runs_table
-from syncd.vault import VaultError
+from syncd import logs
+from syncd.config import (
+    FIRM_FILE,
+    Settings,
+    SettingsError,
+    default_home,
+    load_settings,
+    masked_url,
+    write_firm_template,
+)
 
 if TYPE_CHECKING:
     from connectors.contract import Checked
+    from syncd.app import App
+    from syncd.wording import Part
 
 OK, NEEDS_PERSON, WRONG, NOT_FOUND, BUSY = 0, 1, 2, 3, 4
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+WIDE = 200  # columns of what is written to a file or a pipe: nothing is cut there
+
+log = logs.get("cli")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else WIDE
+    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
+
+
+out, err = _console(), _console(stderr=True)
 
 cli = typer.Typer(
     name="syncd",
     help="Keeps a law firm's systems consistent, in both directions.\n\n"
-    "Start with `syncd init`, connect systems with `syncd connect add`, look at `syncd plan`, then `syncd up`.",
+    "Start with `syncd init`, connect systems with `syncd connect add`, look at `syncd plan`, then `syncd up`."
+    " `syncd up --demo` shows it with a made-up firm.\n\n"
+    "Exit codes: 0 done, 1 something needs a person, 2 wrong settings or arguments, 3 no such thing, 4 busy.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -54,10 +65,10 @@ cli = typer.Typer(
 connect = typer.Typer(no_args_is_help=True, help="Connect systems, check them, and take them out again.")
 review = typer.Typer(no_args_is_help=True, help="Records that may be the same: a person decides.")
 conflicts = typer.Typer(no_args_is_help=True, help="Fields on which two systems disagree: a person decides.")
+aside = typer.Typer(no_args_is_help=True, help="What was put aside with its reason, and trying it again.")
 cli.add_typer(connect, name="connect")
 cli.add_typer(review, name="review")
 cli.add_typer(conflicts, name="conflicts")
-aside = typer.Typer(no_args_is_help=True, help="What was put aside with its reason, and trying it again.")
 cli.add_typer(aside, name="aside")
 
 Home = Annotated[
@@ -67,15 +78,33 @@ Home = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of text.")]
+Name = Annotated[str, typer.Argument(help="The connection's name.")]
+Only = Annotated[str | None, typer.Argument(help="Only this connection.")]
+SecretFiles = Annotated[list[str] | None, typer.Option(help="NAME=FILE: read a secret from a file.")]
+Size = Annotated[int, typer.Option(help="People in the demo firm.", min=1)]
 
 
 def fail(message: str, code: int) -> NoReturn:
-    err.print(f"[red]✗[/red] {_plain(message)}")
+    err.print(f"[red]✗[/red] {escape(message)}", soft_wrap=True)
     raise typer.Exit(code)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def say(line: str) -> None:
+    """One plain line, never broken: a terminal breaks it by itself, a file keeps it whole."""
+    out.print(escape(line), soft_wrap=True)
+
+
+def show(parts: Iterable[Part]) -> None:
+    for part in parts:
+        out.print(part, soft_wrap=isinstance(part, str))
+
+
+def done(line: str) -> None:
+    out.print(f"[green]✓[/green] {escape(line)}", soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
 
 
 def settings_of(home: Path | None) -> Settings:
@@ -90,32 +119,50 @@ def settings_of(home: Path | None) -> Settings:
 @contextmanager
 def opened(home: Path | None) -> Iterator[App]:
     """The application, and one place where every expected failure becomes a sentence and an exit code."""
-    settings = settings_of(home)
-    try:
-        app = open_app(settings)
-    except (WrongKey, VaultError) as error:
-        fail(str(error), WRONG)
+    from connectors.errors import SyncError
+    from mappings.language import MappingError
+    from syncd import connections, once, stewards
+    from syncd.remedies import next_step
+    from syncd.vault import VaultError
+
+    app = _open(settings_of(home))
     try:
         yield app
     except SyncError as error:
         fail(f"{error.message} {next_step(error)}", NEEDS_PERSON)
     except MappingError as error:
         fail("A mapping is wrong; nothing was done.\n" + "\n".join(error.errors), WRONG)
-    except connecting.CannotConnect as error:
-        fail(str(error), WRONG)
-    except (stewards.NotFound, once.Unknown) as error:
+    except (stewards.NotFound, once.Unknown, connections.NoSuchConnection) as error:
         fail(str(error), NOT_FOUND)
+    except (connections.CannotConnect, VaultError) as error:
+        fail(str(error), WRONG)
     except once.Busy as error:
         fail(str(error), BUSY)
-    except VaultError as error:
-        fail(str(error), WRONG)
     finally:
         app.close()
+
+
+def _open(settings: Settings) -> App:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from syncd.app import WrongKey, open_app
+    from syncd.vault import VaultError
+
+    try:
+        return open_app(settings)
+    except (WrongKey, VaultError) as error:
+        fail(str(error), WRONG)
+    except SQLAlchemyError as error:
+        log.debug("database_not_opened", error=type(error).__name__)
+        fail(f"The database {masked_url(settings.database_url)} cannot be used. Does its server run?", NEEDS_PERSON)
 
 
 @contextmanager
 def about(name: str, *, stored: bool = True) -> Iterator[None]:
     """An error of a vendor is told with the connection's name and the next step."""
+    from connectors.errors import SyncError
+    from syncd.remedies import next_step
+
     try:
         yield
     except SyncError as error:
@@ -123,28 +170,11 @@ def about(name: str, *, stored: bool = True) -> Iterator[None]:
         fail(f"{name}: {error.message} {next_step(error, name if stored else None)}{nothing}", NEEDS_PERSON)
 
 
-def show_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
-
-
 def me() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def text_of(value: Any) -> str:
-    """A value for a person: dash for empty, an item's own value, no JSON where a word belongs."""
-    if value is None or value == "":
-        return "—"
-    if isinstance(value, dict):
-        if "value" in value:
-            return f"{value['value']} ({value['label']})" if value.get("label") else str(value["value"])
-        return ", ".join(str(part) for part in value.values() if part)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
 
 
 # --- running it ----------------------------------------------------------------------------------------------------
@@ -156,19 +186,17 @@ def init(
     home: Home = None,
 ) -> None:
     """Make the home folder: `firm.yaml` to edit, and the key that encrypts credentials (keep a copy of it safe)."""
-    folder = home or default_home(os.environ)
+    folder = (home or default_home(os.environ)).expanduser().absolute()
     keyed = not (os.environ.get("SYNCD_KEY") or os.environ.get("SYNCD_KEY_FILE"))
     try:
         write_firm_template(folder, name, with_key=keyed)
     except SettingsError as error:
         fail(str(error), WRONG)
-    settings = settings_of(folder)
-    open_app(settings).close()
-    out.print(
-        f"[green]✓[/green] {_plain(str(folder / FIRM_FILE))} holds the settings, {_plain(str(folder / 'key'))} the key."
-    )
-    out.print("Copy the key to a safe place: without it, stored credentials cannot be read.")
-    out.print("Next: [bold]syncd connect list --available[/bold], then [bold]syncd connect add[/bold].")
+    _open(settings_of(folder)).close()
+    done(f"{folder / FIRM_FILE} holds the settings.")
+    if keyed:
+        done(f"{folder / 'key'} holds the key. Copy it to a safe place: without it, stored credentials are lost.")
+    say("Next: syncd connect list --available, then syncd connect add.")
 
 
 @cli.command()
@@ -177,35 +205,63 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="Add the demo firm: sandboxes of several systems on this machine.")
     ] = False,
-    size: Annotated[int, typer.Option(help="Contacts in the demo firm.", min=1)] = 300,
+    size: Size = 300,
 ) -> None:
     """Run everything on this machine: queue, web, workers and sweeper under one supervisor. Ctrl-C stops all of it."""
-    from syncd import demo as demonstration
+    if demo:
+        raise typer.Exit(_demo_firm(home, size, seed=1))
     from syncd import supervisor
 
-    if demo:
-        raise typer.Exit(demonstration.up(home, size, lambda line: out.print(_plain(line))))
     settings = settings_of(home)
-    _opens(settings)
-    raise typer.Exit(supervisor.run(settings, announce=lambda line: out.print(_plain(line))))
+    names = _opens(settings)
+    say(f"Syncing {', '.join(names)}." if names else "Nothing is connected yet. See: syncd connect list --available")
+    raise typer.Exit(supervisor.run(settings, announce=say))
 
 
-def _opens(settings: Settings) -> None:
-    """Nothing starts half: the database, the key and every mapping must be right first."""
+def _demo_firm(home: Path | None, size: int, seed: int) -> int:
+    """The demo firm until Ctrl-C; a second start goes on where the first one stopped."""
+    from syncd.demo import systems
+
+    folder = (home or systems.HOME).expanduser().absolute()
     try:
-        app = open_app(settings)
-    except (WrongKey, VaultError) as error:
+        place = systems.prepare(folder, size=size, seed=seed)
+    except SettingsError as error:
         fail(str(error), WRONG)
+    settings = settings_of(folder)
+    _opens(settings)
+    return systems.up(settings, place, say)
+
+
+def _opens(settings: Settings) -> tuple[str, ...]:
+    """Nothing starts half: the database, the key and every mapping must be right first. Returns the connections."""
+    from mappings.language import MappingError
+
+    app = _open(settings)
     try:
-        broken = app.world().broken
+        world = app.world()
     except MappingError as error:
         fail("A mapping is wrong; nothing was started.\n" + "\n".join(error.errors), WRONG)
-    else:
-        if broken:
-            wrong = "\n".join(f"  {name}: {what}" for name, what in broken.items())
-            fail(f"A mapping is wrong; nothing was started.\n{wrong}", WRONG)
     finally:
         app.close()
+    if world.broken:
+        wrong = "\n".join(f"  {name}: {what}" for name, what in world.broken.items())
+        fail(f"A mapping is wrong; nothing was started.\n{wrong}", WRONG)
+    return tuple(world.members)
+
+
+def _refuse_wrong_key(settings: Settings) -> None:
+    """A role that runs alone must not start with a key that is not the database's; a database that is away may come."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from syncd.app import WrongKey, open_app
+    from syncd.vault import VaultError
+
+    try:
+        open_app(settings).close()
+    except (WrongKey, VaultError) as error:
+        fail(str(error), WRONG)
+    except SQLAlchemyError as error:
+        log.warning("unreachable", what="database", error=type(error).__name__)
 
 
 @cli.command()
@@ -221,7 +277,9 @@ def worker(home: Home = None) -> None:
     """Run one worker. More workers on more machines share the same database and Redis."""
     from syncd import worker as worker_process
 
-    raise typer.Exit(worker_process.run(settings_of(home)))
+    settings = settings_of(home)
+    _refuse_wrong_key(settings)
+    raise typer.Exit(worker_process.run(settings))
 
 
 @cli.command()
@@ -229,7 +287,9 @@ def sweeper(home: Home = None) -> None:
     """Run the sweeper: it finds work that is due in the database and rings for workers."""
     from syncd import sweeper as sweeper_process
 
-    raise typer.Exit(sweeper_process.run(settings_of(home)))
+    settings = settings_of(home)
+    _refuse_wrong_key(settings)
+    raise typer.Exit(sweeper_process.run(settings))
 
 
 # --- connections ---------------------------------------------------------------------------------------------------
@@ -240,19 +300,33 @@ def _pairs(given: list[str]) -> dict[str, str]:
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name:
-            fail(f"Expected NAME=VALUE, found {each!r}.", WRONG)
+            fail(f"Expected NAME=VALUE, found {each.partition('=')[0]!r} without a name or a value.", WRONG)
         found[name] = value
     return found
 
 
 def _secrets(connector: str, given: dict[str, str], secret_file: list[str]) -> None:
     """Secrets come from files, the environment (SYNCD_SECRET_NAME) or a prompt, never from the command line."""
+    from connectors import registry
+    from connectors.errors import Misconfigured
+
+    try:
+        known = registry.spec(connector).settings
+    except Misconfigured as error:
+        fail(error.message, WRONG)
+    for setting in known:
+        if setting.secret and setting.name in given:
+            fail(
+                f"{setting.name} is a secret, and others can read a command line. Give it with --secret-file"
+                f" {setting.name}=FILE or SYNCD_SECRET_{setting.name.upper()}, or leave it out to be asked.",
+                WRONG,
+            )
     for name, path in _pairs(secret_file).items():
         try:
             given[name] = Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            fail(f"{path}: cannot be read ({error.strerror}).", WRONG)
-    for setting in registry.spec(connector).settings:
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not a text'}).", WRONG)
+    for setting in known:
         if not setting.secret or setting.name in given:
             continue
         from_env = os.environ.get(f"SYNCD_SECRET_{setting.name.upper()}")
@@ -269,7 +343,7 @@ def connect_add(
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE, as often as needed.")
     ] = None,
-    secret_file: Annotated[list[str] | None, typer.Option(help="NAME=FILE: read a secret from a file.")] = None,
+    secret_file: SecretFiles = None,
     zone: Annotated[
         str | None, typer.Option(help="Where it belongs in the flow matrix; default: the connector's.")
     ] = None,
@@ -284,44 +358,29 @@ def connect_add(
 
     Secrets are asked for, or read from --secret-file NAME=FILE or SYNCD_SECRET_NAME; they are stored encrypted.
     """
+    from syncd import connections, wording
+
     with opened(home) as app:
         given = _pairs(setting or [])
         _secrets(connector, given, secret_file or [])
         with about(name, stored=False):
-            added = connecting.add(app, name, connector, given, zone=zone, poll_s=poll, live=live)
-        if as_json:
-            show_json(
-                {
-                    "name": name,
-                    "account": added.checked.account.label,
-                    "findings": _findings(added.checked),
-                    "resources": added.resources,
-                }
-            )
-            return
-        out.print(f"[green]✓[/green] {name}: signed in to {_plain(added.checked.account.label)}")
-        _show_findings(added.checked)
-        out.print(
-            f"It will read: {', '.join(added.resources)}. "
-            + ("It writes at once." if live else "It writes nothing until you approve.")
-        )
-        if not live:
-            out.print(
-                f"Next: [bold]syncd sync {name} --once[/bold], [bold]syncd plan[/bold],"
-                f" [bold]syncd connect approve {name}[/bold]"
-            )
+            added = connections.add(app, name, connector, given, zone=zone, poll_s=poll, live=live)
+    if as_json:
+        show_json({**_checked(name, added.checked), "resources": added.resources})
+        return
+    done(f"{name}: signed in to {added.checked.account.label}")
+    show(wording.findings(added.checked))
+    say(f"It reads {', '.join(added.resources)}.")
+    if live:
+        say("It writes at once.")
+    else:
+        say("It writes nothing until you approve.")
+        say(f"Next: syncd sync {name} --once, then syncd plan {name}, then syncd connect approve {name}")
 
 
-def _findings(checked: Checked) -> list[dict[str, str]]:
-    return [{"level": f.level, "what": f.what, "remedy": f.remedy} for f in checked.findings]
-
-
-def _show_findings(checked: Checked) -> None:
-    for finding in checked.findings:
-        mark = "[red]✗[/red]" if finding.level == "error" else "[yellow]![/yellow]"
-        out.print(f"  {mark} {_plain(finding.what)}")
-        if finding.remedy:
-            out.print(f"    → {_plain(finding.remedy)}")
+def _checked(name: str, checked: Checked) -> dict[str, Any]:
+    findings = [{"level": f.level, "what": f.what, "remedy": f.remedy} for f in checked.findings]
+    return {"name": name, "account": checked.account.label, "findings": findings}
 
 
 @connect.command("list")
@@ -333,83 +392,65 @@ def connect_list(
     as_json: AsJson = False,
 ) -> None:
     """Connected systems, or the kinds that can be connected."""
+    from syncd import wording
+
     if available:
+        from connectors import registry
+
         specs = [registry.spec(each) for each in registry.names()]
         if as_json:
-            show_json(
-                [
-                    {
-                        "connector": s.name,
-                        "title": s.title,
-                        "zone": s.zone,
-                        "settings": [
-                            {"name": x.name, "help": x.help, "required": x.required, "secret": x.secret}
-                            for x in s.settings
-                        ],
-                    }
-                    for s in specs
-                ]
-            )
-            return
-        for spec in specs:
-            out.print(f"[bold]{spec.name}[/bold]  {_plain(spec.title)} (zone {spec.zone})")
-            for each in spec.settings:
-                marks = ", ".join(word for word, on in (("secret", each.secret), ("required", each.required)) if on)
-                out.print(f"  {each.name:20} {_plain(each.help)}{f' ({marks})' if marks else ''}")
+            show_json([_kind(spec) for spec in specs])
+        else:
+            show(wording.kinds(specs))
         return
+    from syncd.status import status as current_status
+
     with opened(home) as app:
         found = current_status(app)["connections"]
     if as_json:
         show_json(found)
-        return
-    if not found:
-        out.print("Nothing is connected yet. See: syncd connect list --available")
-        return
-    table = Table("connection", "connector", "account", "zone", "mode", "records")
-    for each in found:
-        table.add_row(
-            each["name"],
-            each["connector"],
-            each["account"],
-            each["zone"],
-            each["mode"],
-            str(sum(r["records"] for r in each["resources"])),
-        )
-    out.print(table)
+    else:
+        show(wording.connections(found))
+
+
+def _kind(spec: Any) -> dict[str, Any]:
+    settings = [{"name": x.name, "help": x.help, "required": x.required, "secret": x.secret} for x in spec.settings]
+    return {"connector": spec.name, "title": spec.title, "zone": spec.zone, "settings": settings}
 
 
 @connect.command("check")
-def connect_check(name: str, home: Home = None, as_json: AsJson = False) -> None:
+def connect_check(name: Name, home: Home = None, as_json: AsJson = False) -> None:
     """Check a connection again; when it works, what had stopped it is cleared and it goes on."""
+    from syncd import connections, wording
+
     with opened(home) as app, about(name):
-        checked = connecting.check(app, name)
+        checked = connections.check(app, name)
+    bad = any(finding.level == "error" for finding in checked.findings)
     if as_json:
-        show_json({"name": name, "account": checked.account.label, "findings": _findings(checked)})
+        show_json(_checked(name, checked))
     else:
-        bad = any(f.level == "error" for f in checked.findings)
-        out.print(
-            f"{'[red]✗[/red]' if bad else '[green]✓[/green]'} {name}: signed in to {_plain(checked.account.label)}"
-        )
-        _show_findings(checked)
-    if any(f.level == "error" for f in checked.findings):
-        raise typer.Exit(NEEDS_PERSON)
+        mark = wording.BAD if bad else wording.GOOD
+        out.print(f"{mark} {name}: signed in to {escape(checked.account.label)}", soft_wrap=True)
+        show(wording.findings(checked))
+    raise typer.Exit(NEEDS_PERSON if bad else OK)
 
 
 @connect.command("approve")
-def connect_approve(name: str, home: Home = None) -> None:
+def connect_approve(name: Name, home: Home = None) -> None:
     """Let an observing connection write. Look at `syncd plan` first."""
+    from syncd import connections
+
     with opened(home) as app:
-        connecting.approve(app, name)
-    out.print(f"[green]✓[/green] {name} is live: what the plan shows will be written.")
+        connections.approve(app, name)
+    done(f"{name} is live: what the plan shows is written from now on.")
 
 
 @connect.command("reconnect")
-def connect_reconnect(
-    name: str,
-    secret_file: Annotated[list[str] | None, typer.Option(help="NAME=FILE: read a secret from a file.")] = None,
-    home: Home = None,
-) -> None:
+def connect_reconnect(name: Name, secret_file: SecretFiles = None, home: Home = None) -> None:
     """Give new credentials for the same account."""
+    from syncd import connections
+    from syncd.status import status as current_status
+
     with opened(home) as app:
         found = {each["name"]: each["connector"] for each in current_status(app)["connections"]}
         if name not in found:
@@ -417,22 +458,24 @@ def connect_reconnect(
         given: dict[str, str] = {}
         _secrets(found[name], given, secret_file or [])
         with about(name):
-            checked = connecting.replace_secrets(app, name, given)
-    out.print(f"[green]✓[/green] {name}: signed in to {_plain(checked.account.label)} again")
+            checked = connections.replace_secrets(app, name, given)
+    done(f"{name}: signed in to {checked.account.label} again")
 
 
 @connect.command("remove")
 def connect_remove(
-    name: str,
+    name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: Home = None,
 ) -> None:
     """Forget a connection: its credentials and links. Nothing is deleted in any system."""
+    from syncd import connections
+
     with opened(home) as app:
         if not yes:
             typer.confirm(f"Forget {name}, its credentials and what it claimed? No system is changed.", abort=True)
-        dropped = connecting.remove(app, name)
-    out.print(f"[green]✓[/green] {name} is forgotten ({dropped} links).")
+        dropped = connections.remove(app, name)
+    done(f"{name} is forgotten, with {dropped} links. Nothing was deleted in any system.")
 
 
 # --- syncing -------------------------------------------------------------------------------------------------------
@@ -440,7 +483,7 @@ def connect_remove(
 
 @cli.command()
 def sync(
-    connection: Annotated[str | None, typer.Argument(help="Only this connection.")] = None,
+    connection: Only = None,
     resource: Annotated[str | None, typer.Option(help="Only this resource.")] = None,
     pull_only: Annotated[bool, typer.Option("--pull-only", help="Read, match and plan; write nothing.")] = False,
     in_process: Annotated[bool, typer.Option("--once", help="Do it here and now, without queue and workers.")] = False,
@@ -451,6 +494,9 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Sync now. With --once everything happens in this process; else the running workers are told to look."""
+    from syncd import once, wording
+    from syncd.remedies import next_step
+
     with opened(home) as app:
         if not in_process:
             if pull_only or accept_deletions:
@@ -460,23 +506,12 @@ def sync(
             if as_json:
                 show_json({"due": ["/".join(each) for each in chosen]})
             else:
-                out.print(
-                    f"[green]✓[/green] {len(chosen)} resources are due now; the workers take them within seconds"
-                    " (syncd status)."
-                )
+                done(f"{len(chosen)} resources are due now; running workers take them within seconds: syncd status")
             return
-        if as_json or not err.is_terminal:
-            result = once.sync_once(app, connection, resource, pull_only=pull_only, accept_deletions=accept_deletions)
-        else:
-            with err.status("starting") as spinner:
-                result = once.sync_once(
-                    app,
-                    connection,
-                    resource,
-                    pull_only=pull_only,
-                    accept_deletions=accept_deletions,
-                    tell=spinner.update,
-                )
+        with _progress(quiet=as_json) as tell:
+            result = once.sync_once(
+                app, connection, resource, pull_only=pull_only, accept_deletions=accept_deletions, tell=tell
+            )
     problems = {
         place: {"what": e.message, "remedy": next_step(e, place.partition("/")[0])}
         for place, e in result.problems.items()
@@ -484,15 +519,18 @@ def sync(
     if as_json:
         show_json({**result.totals, "problems": problems})
     else:
-        t = result.totals
-        out.print(
-            f"read {t['pulled']}: {t['changed']} changed, {t['unchanged']} unchanged, {t['conflict']} in conflict,"
-            f" {t['held']} held, {t['dead']} put aside; wrote {t['written']}; {t['requests']} requests"
-        )
-        for place, problem in problems.items():
-            out.print(f"[red]✗[/red] {place}: {_plain(problem['what'])} {_plain(problem['remedy'])}")
-    if problems:
-        raise typer.Exit(NEEDS_PERSON)
+        show(wording.synced(result.totals, problems))
+    raise typer.Exit(NEEDS_PERSON if problems else OK)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Where a long command is, on a terminal only."""
+    if quiet or not err.is_terminal:
+        yield lambda _: None
+        return
+    with err.status("starting") as spinner:
+        yield spinner.update
 
 
 @cli.command()
@@ -502,75 +540,33 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Every write that a sync would make now, field by field, with the gate's decision. Nothing is sent."""
+    from syncd import explain as explaining
+    from syncd import once, wording
+
     with opened(home) as app:
+        if connection is not None:
+            once.places(app, connection)
         found = explaining.plan(app, connection)
     if as_json:
         show_json(found)
-        return
-    if not found:
-        out.print("Nothing would be written.")
-        return
-    for entry in found:
-        target = entry["vendor_id"] or "a new record"
-        out.print(
-            f"[bold]{entry['connection']}/{entry['resource']}[/bold] {entry['operation']} {_plain(str(target))}"
-            f" ({entry['kind']} {entry['record']})"
-        )
-        for change in entry["changes"]:
-            out.print(
-                f"    {change['field']}: {_plain(text_of(change['before']))} → {_plain(text_of(change['after']))}"
-            )
-        if entry["operation"] == "wait":
-            out.print(f"    waits for {entry['for']}, to which it refers")
-        if entry["operation"] == "review":
-            out.print("    waits until somebody has said whether it is the same as another: syncd review list")
-        if entry["decision"]["redacted"]:
-            out.print(
-                f"    stays behind: {', '.join(entry['decision']['redacted'])} ({_plain(entry['decision']['rule'])})"
-            )
-    counted: dict[str, int] = {}
-    for entry in found:
-        counted[entry["operation"]] = counted.get(entry["operation"], 0) + 1
-    out.print(", ".join(f"{count} {operation}" for operation, count in sorted(counted.items())))
+    else:
+        show(wording.plan(found))
 
 
 @cli.command()
 def status(home: Home = None, as_json: AsJson = False) -> None:
     """How things stand: freshness, what is owed, and what needs a person. Exit code 1 when something does."""
+    from syncd import wording
+    from syncd.status import status as current_status
+
     with opened(home) as app:
         found = current_status(app)
-    stopped = [each for each in found["connections"] if each["mode"] == "stopped"]
-    person = bool(stopped or found["conflicts"] or found["reviews"] or found["dead_letters"])
+    stopped = any(each["mode"] == "stopped" for each in found["connections"])
     if as_json:
         show_json(found)
-        raise typer.Exit(NEEDS_PERSON if person else OK)
-    out.print(f"[bold]{_plain(found['firm'])}[/bold]")
-    table = Table("connection", "resource", "records", "last read", "changed", "owed", "aside", "mode")
-    for each in found["connections"]:
-        for r in each["resources"]:
-            read = (r["last_pull_at"] or "never")[:19].replace("T", " ")
-            mode = "[red]stopped[/red]" if each["mode"] == "stopped" else each["mode"]
-            table.add_row(
-                each["name"],
-                r["name"],
-                str(r["records"]),
-                read,
-                str(r["changed"]),
-                str(r["due_intents"]),
-                str(r["dead"]),
-                mode,
-            )
-    out.print(table)
-    for each in stopped:
-        out.print(f"[red]✗[/red] {each['name']} stopped: {_plain(each['problem'])} {_plain(each['remedy'] or '')}")
-    for count, what, command in (
-        (found["conflicts"], "conflicts", "syncd conflicts list"),
-        (found["reviews"], "doubtful matches", "syncd review list"),
-        (found["dead_letters"], "records and writes put aside", "syncd aside list"),
-        (found["held"], "writes held by the gate", "syncd plan"),
-    ):
-        if count:
-            out.print(f"[yellow]![/yellow] {count} {what}: {command}")
+    else:
+        show(wording.status(found))
+    person = stopped or found["conflicts"] or found["reviews"] or found["dead_letters"]
     raise typer.Exit(NEEDS_PERSON if person else OK)
 
 
@@ -581,24 +577,15 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """The latest stretches of work with their numbers: read = changed + unchanged + conflict + held + aside."""
-    with opened(home) as app, reading(app.engine) as sql:
-        found = [
-            dict(row)
-            for row in sql.execute(select(runs_table).order_by(runs_table.c.id.desc()).limit(limit)).mappings()
-        ]
+    from syncd import wording
+    from syncd.runs import latest
+
+    with opened(home) as app:
+        found = latest(app, limit)
     if as_json:
         show_json(found)
-        return
-    table = Table("started", "what", "read", "changed", "unchanged", "conflict", "held", "aside", "wrote", "problem")
-    for row in found:
-        numbers = [str(row[k]) for k in ("pulled", "changed", "unchanged", "conflict", "held", "dead", "written")]
-        table.add_row(
-            row["started_at"][:19].replace("T", " "),
-            f"{row['activity']} {row['connection']}/{row['resource']}",
-            *numbers,
-            _plain(row["problem"] or ""),
-        )
-    out.print(table)
+    else:
+        show(wording.runs(found))
 
 
 @cli.command()
@@ -609,29 +596,15 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Why a value is what it is: who claims what, which system holds what, and what was written and why."""
+    from syncd import explain as explaining
+    from syncd import wording
+
     with opened(home) as app:
         found = explaining.explain(app, record, field)
     if as_json:
         show_json(found)
-        return
-    out.print(f"[bold]{found['kind']}[/bold] {found['record']} ({found['status']})")
-    for system in found["systems"]:
-        out.print(f"  {_plain(system['record'])}{' (deleted there)' if system['deleted_there'] else ''}")
-    for each in found["fields"]:
-        why = f"pinned by {each['pinned']['by']}" if each["pinned"] else f"from {each['from']}"
-        out.print(f"[bold]{_plain(each['field'])}[/bold]: {_plain(text_of(each['value']))}  ({why})")
-        for claim in each["claims"]:
-            first = ", first meeting" if claim["first_meeting"] else ""
-            out.print(
-                f"    {_plain(claim['record'])} says {_plain(text_of(claim['value']))}"
-                f" (since {claim['at'][:19]}{first})"
-            )
-    for dispute in found["conflicts"]:
-        out.print(f"[yellow]![/yellow] {dispute['field']}: conflict {dispute['state']} ({dispute['reason']})")
-    for write in found["writes"]:
-        wrote = ", ".join(f"{name} = {text_of(value)}" for name, value in write["wrote"].items())
-        why = _plain(f"[{write['outcome']}; {write['decision']['rule']}]")
-        out.print(f"  {write['at'][:19]} {write['operation']} in {write['system']}: {_plain(wrote)} {why}")
+    else:
+        show(wording.explained(found))
 
 
 # --- what people decide --------------------------------------------------------------------------------------------
@@ -640,54 +613,50 @@ def explain(
 @review.command("list")
 def review_list(home: Home = None, as_json: AsJson = False) -> None:
     """Pairs that may be the same person, organisation or matter. Nothing is copied between them until you decide."""
+    from syncd import stewards, wording
+
     with opened(home) as app:
         found = stewards.open_reviews(app)
     if as_json:
         show_json(found)
-        return
-    if not found:
-        out.print("No doubtful matches.")
-    for row in found:
-        out.print(f"[bold]{row['id']}[/bold] {row['kind']}: {_plain('; '.join(row['reasons']))}")
-        table = Table("field", ", ".join(row["a"]["records"]), ", ".join(row["b"]["records"]))
-        for name in sorted(row["a"]["values"].keys() | row["b"]["values"].keys()):
-            left, right = (_set_text(row[side]["values"].get(name)) for side in ("a", "b"))
-            table.add_row(name, _plain(left), _plain(right), style=None if left == right else "yellow")
-        out.print(table)
-        out.print(f"syncd review same {row['id']}   or   syncd review different {row['id']}")
+    else:
+        show(wording.reviews(found))
 
 
-def _set_text(value: Any) -> str:
-    if isinstance(value, dict) and "value" not in value:
-        return "\n".join(text_of(item) for item in value.values()) or "—"
-    return text_of(value)
+Review = Annotated[str, typer.Argument(help="The pair's id (see: syncd review list).")]
 
 
 @review.command("same")
-def review_same(id: str, home: Home = None) -> None:
+def review_same(id: Review, home: Home = None) -> None:
     """They are the same: join them. `syncd review split` takes it back."""
+    from syncd import stewards
+
     with opened(home) as app:
         stands = stewards.rule_pair(app, id, same=True, by=me())
-    out.print(f"[green]✓[/green] Joined as {stands}.")
+    done(f"Joined as {stands}.")
 
 
 @review.command("different")
-def review_different(id: str, home: Home = None) -> None:
+def review_different(id: Review, home: Home = None) -> None:
     """They are not the same; nobody will ask again."""
+    from syncd import stewards
+
     with opened(home) as app:
         stewards.rule_pair(app, id, same=False, by=me())
-    out.print("[green]✓[/green] Kept apart.")
+    done("Kept apart.")
 
 
 @review.command("split")
 def review_split(record: Annotated[str, typer.Argument(help="CONNECTION/RESOURCE/ID")], home: Home = None) -> None:
     """Un-merge: take one system's record out of a joined one. What the wrong merge had copied is taken back."""
+    from syncd import stewards
+
     parts = record.split("/", 2)
     if len(parts) != 3:
         fail("Give the record as CONNECTION/RESOURCE/ID.", WRONG)
     with opened(home) as app:
         new = stewards.split(app, parts[0], parts[1], parts[2], by=me())
-    out.print(f"[green]✓[/green] {_plain(record)} stands alone now, as {new}.")
+    done(f"{record} stands alone now, as {new}.")
 
 
 @conflicts.command("list")
@@ -697,72 +666,65 @@ def conflicts_list(
     as_json: AsJson = False,
 ) -> None:
     """Fields on which systems disagree. An open one is written nowhere until you choose."""
+    from syncd import stewards, wording
+
     if state not in ("open", "decided", "settled"):
         fail(f"A state is open, decided or settled (found {state!r}).", WRONG)
     with opened(home) as app:
         found = stewards.list_conflicts(app, state=state)
     if as_json:
         show_json(found)
-        return
-    if not found:
-        out.print(f"No {state} conflicts.")
-    for row in found:
-        out.print(f"[bold]{row['id']}[/bold] {row['kind']} {row['record']}, {row['field']} ({row['reason']})")
-        for side in (row["kept"], *row["others"]):
-            out.print(f"    {side['connection']}: {_plain(text_of(side['value']))}")
-        if state == "open":
-            out.print(f"    syncd conflicts settle {row['id']} --take {row['kept']['connection']}")
+    else:
+        show(wording.conflicts(found, state))
 
 
 @conflicts.command("settle")
 def conflicts_settle(
-    id: str,
+    id: Annotated[str, typer.Argument(help="The conflict's id (see: syncd conflicts list).")],
     take: Annotated[str | None, typer.Option(help="Take this connection's value.")] = None,
     value: Annotated[str | None, typer.Option(help="Use this value instead.")] = None,
     home: Home = None,
 ) -> None:
     """Choose: the choice goes to every system, and stands until somebody edits the field again."""
+    from syncd import stewards, wording
+
     if (take is None) == (value is None):
         fail("Give either --take CONNECTION or --value TEXT.", WRONG)
     with opened(home) as app:
         chosen = stewards.settle_conflict(app, id, take=take, value=value, by=me())
-    out.print(f"[green]✓[/green] Settled: {_plain(text_of(chosen))}")
+    done(f"Settled: {wording.text_of(chosen)}")
 
 
 @aside.command("list")
-def aside_list(
-    connection: Annotated[str | None, typer.Argument(help="Only this connection.")] = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
+def aside_list(connection: Only = None, home: Home = None, as_json: AsJson = False) -> None:
     """Records that could not be taken in, and writes that were refused: why, and what to do."""
+    from syncd import aside as putting_aside
+    from syncd import once, wording
+
     with opened(home) as app:
+        if connection is not None:
+            once.places(app, connection)
         found = putting_aside.list_aside(app, connection)
     if as_json:
         show_json(found)
-        return
-    if not found:
-        out.print("Nothing is aside.")
-    for row in found:
-        out.print(f"[bold]{row['what']}[/bold] {_plain(row['id'])} (since {row['since'][:19]})")
-        out.print(f"    {_plain(row['why'] or '')}")
-        if row["remedy"]:
-            out.print(f"    → {_plain(row['remedy'])}")
+    else:
+        show(wording.aside(found))
 
 
 @aside.command("retry")
-def aside_retry(
-    connection: Annotated[str | None, typer.Argument(help="Only this connection.")] = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
+def aside_retry(connection: Only = None, home: Home = None, as_json: AsJson = False) -> None:
     """Read such records again and owe such writes anew, after the cause is mended."""
+    from syncd import aside as putting_aside
+    from syncd import once
+
     with opened(home) as app:
+        if connection is not None:
+            once.places(app, connection)
         result = putting_aside.retry(app, connection)
     if as_json:
         show_json(result)
-        return
-    out.print(f"{result['writes']} writes are owed again; {result['records']} records are still aside.")
+    else:
+        done(f"{result['writes']} writes are owed again; {result['records']} records are still aside.")
 
 
 @cli.command()
@@ -770,7 +732,7 @@ def demo(
     in_one_go: Annotated[
         bool, typer.Option("--once", help="Run the whole story unattended, then stop and report.")
     ] = False,
-    size: Annotated[int, typer.Option(help="Contacts in the demo firm.", min=1)] = 300,
+    size: Size = 300,
     seed: Annotated[int, typer.Option(help="Another seed makes another firm.")] = 1,
     home: Home = None,
     as_json: AsJson = False,
@@ -779,43 +741,34 @@ def demo(
 
     With --once it exits 0 only if the systems' own states are equal and three more rounds wrote nothing.
     """
-    from syncd import demo as demonstration
-
     if not in_one_go:
-        raise typer.Exit(demonstration.up(home, size, lambda line: out.print(_plain(line))))
+        raise typer.Exit(_demo_firm(home, size, seed))
+    from syncd import wording
+    from syncd.demo import story
+
     try:
-        report = demonstration.once(home, size=size, seed=seed, tell=lambda line: err.print(_plain(line)))
-    except demonstration.StoryFailed as error:
+        report = story.once(home, size=size, seed=seed, tell=lambda line: err.print(escape(line), soft_wrap=True))
+    except story.StoryFailed as error:
         fail(str(error), NEEDS_PERSON)
+    except SettingsError as error:
+        fail(str(error), WRONG)
     if as_json:
         show_json(report)
     else:
-        _show_report(report)
+        show(wording.demo_report(report))
     raise typer.Exit(OK if report["equal"] and report["echo_writes"] == 0 else NEEDS_PERSON)
 
 
-def _show_report(report: Mapping[str, Any]) -> None:
-    table = Table("system", "records", "requests", "writes")
-    for name, numbers in report["systems"].items():
-        table.add_row(name, str(numbers["records"]), str(numbers["requests"]), str(numbers["writes"]))
-    out.print(table)
-    h = report["headline"]
-    out.print(
-        f"An invoice over {h['invoice_total']} moved the opportunity from {h['opportunity_before']}"
-        f" to {h['opportunity_after']} in {h['seconds']:.1f} s."
-    )
-    out.print(
-        f"{report['conflicts']} conflict; quiet after {report['rounds_until_quiet']} rounds;"
-        f" {report['echo_writes']} echo writes."
-    )
-    out.print("[green]✓ equal[/green]" if report["equal"] else "[red]✗ not equal[/red]")
-    for difference in report.get("differences", [])[:20]:
-        out.print(f"  {_plain(json.dumps(difference, default=str))}")
-
-
 def main() -> None:
-    """The console script. An interrupt is a clean stop, not a traceback."""
+    """The console script. An interrupt is a clean stop, not a traceback, and neither is a mistake of ours."""
     try:
         cli()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `syncd runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OK)
+    except Exception as error:
+        log.exception("command_failed")
+        err.print(f"[red]✗[/red] This is a mistake in syncd itself ({type(error).__name__}); the log says where.")
+        sys.exit(NEEDS_PERSON)

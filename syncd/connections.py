@@ -43,6 +43,10 @@ class CannotConnect(Exception):
     """A connection cannot be added, found or changed; the message says why and what to do."""
 
 
+class NoSuchConnection(CannotConnect):
+    """There is no connection of that name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Added:
     name: str
@@ -189,11 +193,18 @@ def check(app: App, name: str) -> Checked:
                 .where(connections.c.name == name)
                 .values(problem=None, remedy=None, paused_until=None)
             )
-            sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
+            _go_on(sql, name, now)
             if stopped:
                 # With a mapping that could not be read, nothing was noted for this connection meanwhile.
                 _owe_all(sql, world, name, resources, now)
     return checked
+
+
+def _go_on(sql: Connection, name: str, now: str) -> None:
+    """It works again: nothing waits any longer because of earlier failures."""
+    sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
+    waiting = (intents.c.connection == name, intents.c.state.in_(("due", "unknown")), intents.c.due_at > now)
+    sql.execute(update(intents).where(*waiting).values(due_at=now))
 
 
 def approve(app: App, name: str) -> None:
@@ -275,7 +286,7 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
                 paused_until=None,
             )
         )
-        sql.execute(update(turns).where(turns.c.connection == name).values(pull_due_at=now, failures=0))
+        _go_on(sql, name, now)
     return checked
 
 
@@ -285,5 +296,5 @@ def _row(app: App, name: str) -> Mapping[str, Any]:
         names = sql.execute(select(connections.c.name).order_by(connections.c.name)).scalars().all()
     if row is None:
         known = f"There are: {', '.join(names)}." if names else "None is connected yet: syncd connect add."
-        raise CannotConnect(f"There is no connection named {name!r}. {known}")
+        raise NoSuchConnection(f"There is no connection named {name!r}. {known}")
     return dict(row)

@@ -48,6 +48,7 @@ from syncd.store.tables import (
     pins,
     records,
     turns,
+    writes,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ RECORD_COLUMNS = ("id", "kind", "status", "merged_into", "golden", "sources", "d
 CANDIDATES_MAX = 20
 """A key shared by more canonical records than this says nothing about who somebody is."""
 DELETED = b"deleted"
+FLIP = "flip"
+FLIP_WINDOW = timedelta(hours=1)
 REFERENCE = "?"
 
 
@@ -77,7 +80,7 @@ class Look:
     lens, values, at, keys  once mapped; lens is None when no mapping applies, unread tells why values is None
     """
 
-    body: str
+    body: bytes
     fingerprint: bytes
     is_mapped: bool = False
     lens: RecordMapping | None = None
@@ -87,7 +90,7 @@ class Look:
     unread: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arrival:
     """A record as it came.
 
@@ -172,7 +175,7 @@ class Reconciler:
     def look(self, record: Record, *, is_new: bool = False) -> Look:
         """Hash a record; map it too where it is probably new to us. Touches nothing but its arguments."""
         body = orjson.dumps(record.body)
-        look = Look(body.decode(), blake2b(body, digest_size=16, key=self.salt).digest())
+        look = Look(body, blake2b(body, digest_size=16, key=self.salt).digest())
         if is_new:
             self._map(record, look)
         return look
@@ -247,7 +250,15 @@ class Reconciler:
                 counts.dead += 1
                 continue
             prepared.readings.append(
-                Reading(arrival, lens, look.values, look.at or prepared.observed_at, fingerprint, look.body, look.keys)
+                Reading(
+                    arrival,
+                    lens,
+                    look.values,
+                    look.at or prepared.observed_at,
+                    fingerprint,
+                    look.body.decode(),
+                    look.keys,
+                )
             )
         seam("page_mapped")
         return prepared
@@ -361,6 +372,7 @@ class Page:
         self.new_links: list[tuple[Any, ...]] = []
         self.new_records: list[tuple[Any, ...]] = []
         self.new_keys: set[tuple[str, str]] = set()
+        self.fresh_keys: list[tuple[str, str]] = []
         self.fresh: list[tuple[str, Reading, str]] = []
         self.linked: set[str] = set()
         self.changed: dict[str, tuple[str, Values, Values]] = {}
@@ -510,32 +522,33 @@ class Page:
             return
         lost = [each for each in self.unanswered if each["operation"] == "create"]
         candidates = self._candidates({key for reading in others for key in reading.keys})
-        standing = self._summaries({c for each in candidates.values() for c in each})
+        standing = self._summaries({c for each in candidates.values() if len(each) <= CANDIDATES_MAX for c in each})
+        here = (self.r.connection, self.r.resource)
         for reading in others:
-            ours = next((each for each in lost if self._is_created(reading, each)), None)
+            ours = next((each for each in lost if self._is_created(reading, each)), None) if lost else None
             if ours is not None:
                 lost.remove(ours)
                 canonical = self._standing([ours["canonical_id"]])[ours["canonical_id"]]
                 self._join(reading, canonical, orjson.loads(ours["meant"]))
                 self.counts.changed += 1
                 continue
-            found: dict[str, None] = {}
-            for key in reading.keys:
-                sharing = candidates.get(key, ())
-                if len(sharing) <= CANDIDATES_MAX:
-                    found.update(dict.fromkeys(sharing))
-            canonical = self._who(reading, list(found), standing)
+            found: list[str] = []
             for key in reading.keys:
                 sharing = candidates.setdefault(key, [])
+                if sharing and len(sharing) <= CANDIDATES_MAX:
+                    found += [each for each in sharing if each not in found]
+            canonical = self._who(reading, found, standing)
+            for key in reading.keys:
+                sharing = candidates[key]
                 if len(sharing) <= CANDIDATES_MAX:
                     sharing.append(canonical)
-            if canonical not in standing:
-                standing[canonical] = Summary(
-                    reading.lens.kind, "live", reading.values, {(self.r.connection, self.r.resource)}
-                )
+            pairs = [(key, canonical) for key in reading.keys]
+            if canonical in standing:
+                standing[canonical].places.add(here)
+                self.new_keys.update(pairs)
             else:
-                standing[canonical].places.add((self.r.connection, self.r.resource))
-            self.new_keys.update([(key, canonical) for key in reading.keys])
+                standing[canonical] = Summary(reading.lens.kind, "live", reading.values, {here})
+                self.fresh_keys += pairs
 
     def _who(self, reading: Reading, found: list[str], standing: Mapping[str, Summary]) -> str:
         """An existing canonical record on exact evidence, or a new one; a doubtful one waits for a steward."""
@@ -667,22 +680,31 @@ class Page:
     def _settle_fresh(self) -> None:
         if not self.fresh:
             return
-        connection, resource = self.r.connection, self.r.resource
+        connection, resource = here = self.r.connection, self.r.resource
+        kinds = {reading.lens.kind for _, reading, _ in self.fresh}
+        references = {kind: self.world.references(kind) for kind in kinds}
+        makers = {
+            kind: [
+                place
+                for target in self.world.targets(kind)
+                if (place := (target.connection, target.resource)) != here
+                and target.lens.creates
+                and self.pulled_once.get(place)
+            ]
+            for kind in kinds
+        }
         tokens: set[str] = set()
-        for _, reading, _ in self.fresh:
-            for name in self.world.references(reading.lens.kind):
-                token = reading.values.get(name)
-                if token is not None:
-                    tokens.add(token)
+        rows: list[tuple[Any, ...]] = []
         for canonical, reading, _ in self.fresh:
-            record = reading.arrival.record
-            document = orjson.dumps(first_document(reading.values, reading.at, silent(reading.lens))).decode()
-            self.new_links.append(
+            record, lens, values = reading.arrival.record, reading.lens, reading.values
+            tokens.update([values[name] for name in references[lens.kind] if values.get(name) is not None])
+            document = orjson.dumps(first_document(values, reading.at, silent(lens))).decode()
+            rows.append(
                 (
                     connection,
                     resource,
                     record.id,
-                    reading.lens.kind,
+                    lens.kind,
                     canonical,
                     reading.fingerprint,
                     record.version,
@@ -692,14 +714,14 @@ class Page:
                     reading.body,
                 )
             )
-        insert_rows(self.sql, links, LINK_COLUMNS, self.new_links)
-        self.new_links = []
+        insert_rows(self.sql, links, LINK_COLUMNS, rows)
+        insert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.fresh_keys))
         upsert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.new_keys))
         self.new_keys = set()
         resolved = self._resolve({connection: tokens}) if tokens else {}
         sources = orjson.dumps({"*": connection}).decode()
         edge_rows: list[tuple[str, str, str]] = []
-        pending: list[tuple[str, str, str]] = []
+        pending: set[tuple[str, str, str]] = set()
         for canonical, reading, status in self.fresh:
             kind = reading.lens.kind
             unspoken = silent(reading.lens)
@@ -708,26 +730,24 @@ class Page:
                 for name, value in reading.values.items()
                 if value is not None and value != {} and name not in unspoken
             }
-            for name in self.world.references(kind):
+            for name in references[kind]:
                 token = golden.get(name)
                 if token is None:
                     continue
                 target = resolved.get((connection, token))
                 if target is None:
                     del golden[name]
-                    pending.append((_pending_place(connection, token), token, canonical))
+                    pending.add((_pending_place(connection, token), token, canonical))
                 else:
                     golden[name] = target
                     edge_rows.append((canonical, name, target))
             self.new_records.append((canonical, kind, status, None, orjson.dumps(golden).decode(), sources, None))
             self.changed[canonical] = (kind, {}, golden)
             if status == "live":
-                for target_place in self.world.targets(kind):
-                    place = (target_place.connection, target_place.resource)
-                    if place != (connection, resource) and target_place.lens.creates and self.pulled_once.get(place):
-                        self.owed[(*place, canonical)] = kind
-        upsert_rows(self.sql, edges, ("canonical_id", "field", "target_id"), edge_rows)
-        upsert_rows(self.sql, pending_refs, ("connection", "token", "canonical_id"), pending)
+                for place in makers[kind]:
+                    self.owed[(*place, canonical)] = kind
+        insert_rows(self.sql, edges, ("canonical_id", "field", "target_id"), edge_rows)
+        insert_rows(self.sql, pending_refs, ("connection", "token", "canonical_id"), sorted(pending))
 
     def _resolve(self, tokens: Mapping[str, set[str]]) -> dict[tuple[str, str], str]:
         """(connection, token) -> canonical id, for the tokens that somebody has seen."""
@@ -948,6 +968,12 @@ class Page:
         }
         new: list[dict[str, Any]] = []
         closed: list[dict[str, Any]] = []
+        for canonical, name in sorted(
+            self._flipping(todo, goldens, {canonical: row["kind"] for canonical, row in rows.items()})
+        ):
+            self.open_conflicts.add(canonical)
+            if (canonical, name) not in standing:
+                new.append(self._conflict(canonical, name, goldens[canonical][0], "open", reason=FLIP))
         for canonical, (golden, _, _) in goldens.items():
             before = flatten(orjson.loads(rows[canonical]["golden"]))
             for name in golden.undecided:
@@ -955,7 +981,7 @@ class Page:
                 if (canonical, name) not in standing:
                     new.append(self._conflict(canonical, name, golden, "open"))
             for (owner, name), row in standing.items():
-                if owner == canonical and name not in golden.undecided:
+                if owner == canonical and name not in golden.undecided and row["reason"] != FLIP:
                     closed.append({"i": row["id"], "at": self.now})
             same = self.world.same(rows[canonical]["kind"])
             met = todo[canonical].joined
@@ -978,7 +1004,48 @@ class Page:
                 closed,
             )
 
-    def _conflict(self, canonical: str, name: str, golden: Golden, state: str) -> dict[str, Any]:
+    def _flipping(
+        self,
+        todo: Mapping[str, Touched],
+        goldens: Mapping[str, tuple[Golden, Values, frozenset[str]]],
+        kinds: Mapping[str, str],
+    ) -> set[tuple[str, str]]:
+        """Fields that two systems set against each other: automations that rewrite our value look like people.
+
+        Our last three writes of the field went to one system, the other, and the first again, with two values in
+        turn; the edit that has just come would be the next turn.
+        """
+        edited = {
+            canonical: {edit.field for _, edit in touched.edits}
+            for canonical, touched in todo.items()
+            if touched.edits and canonical in goldens
+        }
+        if not edited:
+            return set()
+        since = iso(from_iso(self.now) - FLIP_WINDOW)
+        turns_of: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+        for row in self.sql.execute(
+            select(writes.c.canonical_id, writes.c.connection, writes.c.meant)
+            .where(among(self.sql, writes.c.canonical_id, edited), writes.c.at > since)
+            .order_by(writes.c.at, writes.c.id)
+        ):
+            for name, value in orjson.loads(row.meant).items():
+                if name in edited[row.canonical_id]:
+                    turns_of.setdefault((row.canonical_id, name), []).append((row.connection, value))
+        found: set[tuple[str, str]] = set()
+        for (canonical, name), made in turns_of.items():
+            if len(made) < 3 or name not in goldens[canonical][0].why:
+                continue
+            (first, x), (second, y), (third, z) = made[-3:]
+            same = self.world.same(kinds[canonical])
+            value = goldens[canonical][0].why[name].value
+            if first == third != second and same(name, x, z) and not same(name, x, y) and same(name, value, y):
+                found.add((canonical, name))
+        return found
+
+    def _conflict(
+        self, canonical: str, name: str, golden: Golden, state: str, *, reason: str | None = None
+    ) -> dict[str, Any]:
         settled = golden.why[name]
         claims = [
             {
@@ -997,7 +1064,7 @@ class Page:
             "value": settled.value,
         }
         return {
-            "id": self.app.new_id(), "canonical_id": canonical, "field": name, "state": state, "reason": settled.reason,
+            "id": self.app.new_id(), "canonical_id": canonical, "field": name, "state": state, "reason": reason or settled.reason,
             "kept": orjson.dumps(kept).decode(), "values": orjson.dumps(claims).decode(), "opened_at": self.now,
             "closed_at": self.now if state == "decided" else None, "closed_by": "rule" if state == "decided" else None,
         }  # fmt: skip

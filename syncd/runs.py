@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from syncd.clock import iso
 from syncd.reconcile import Counts
+from syncd.store.database import reading
 from syncd.store.tables import runs
 
 if TYPE_CHECKING:
@@ -65,3 +66,9 @@ class Run:
             )
         )
         self.stored = True
+
+
+def latest(app: App, limit: int) -> list[dict[str, Any]]:
+    """The newest stretches of work, newest first."""
+    with reading(app.engine) as sql:
+        return [dict(row) for row in sql.execute(select(runs).order_by(runs.c.id.desc()).limit(limit)).mappings()]

@@ -41,12 +41,16 @@ TICK_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running. env: variables besides our own; fds: descriptors that it inherits."""
+    """A process to keep running. env: variables besides our own; fds: descriptors that it inherits.
+
+    lasting: False for one that has something to do once; it is started again only until it has ended well.
+    """
 
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     fds: tuple[int, ...] = ()
+    lasting: bool = True
 
 
 class Kept:
@@ -172,7 +176,11 @@ class _Everything:
                 self._announce(str(error))
                 self._server_due_at = time.monotonic() + PAUSE_MAX_S
         for kept in (*self._extra, *self._own):
-            if (code := kept.died()) is not None:
+            code = kept.died()
+            if code == 0 and not kept.child.lasting:
+                self._extra.remove(kept)
+                continue
+            if code is not None:
                 self._announce(f"{kept.child.name} ended ({_ending(code)}); starting again in {kept.pause_s:.1f} s.")
                 log.warning("child_ended", child=kept.child.name, code=code)
             if kept.process is None and kept.pause_s <= 0:

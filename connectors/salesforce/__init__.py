@@ -289,7 +289,8 @@ class Salesforce:
         """The object as this user sees it; {} when not at all. Read once per connector object."""
         if resource not in self._described:
             reply = self.http.get(f"{self.root}/sobjects/{resource}/describe", headers=HEADERS)
-            self._described[resource] = {} if reply.status == 404 else answer(reply, resource, dict)
+            is_unknown = reply.status == 404 and "json" in reply.headers.get("content-type", "")
+            self._described[resource] = {} if is_unknown else answer(reply, resource, dict)
         return self._described[resource]
 
     def _columns(self, resource: str) -> list[str]:

@@ -175,7 +175,7 @@ def see(
     Laws: seeing twice is seeing once; seeing the base changes nothing; an answer to a write makes no claim on
     a written field; a field missing from `values` is untouched.
     """
-    if not state.base and not state.held and not wrote:
+    if not state.base and not state.held_at and not wrote:
         spoken = {name: value for name, value in values.items() if name not in silent}
         met = LinkState.met(spoken, at)
         state.held, state.held_at, state.claims = met.held, met.held_at, met.claims

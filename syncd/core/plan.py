@@ -163,10 +163,10 @@ def plan_write(
 
 def _plan_create(wanted: Values, lens: Lens, wait: str | None, decision: Decision, refused: int) -> Planned:
     values = {name: value for name, value in wanted.items() if value is not None and value != {}}
-    if not values:
-        return Refusal(decision.rule) if refused else Nothing()
     if wait is not None:
         return WaitFor(wait)
+    if not values:
+        return Refusal(decision.rule) if refused else Nothing()
     meant = flatten(lens.render(values, None))
     return Write(lens.put(values, None), meant, {})
 

@@ -6,7 +6,6 @@ and their request logs. The service's tables are only asked whether it believes 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -21,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from sqlalchemy import func, select
 
-from mappings.load import ConnectorMapping, RecordMapping, load
-from mappings.normalize import normalizer
+from mappings.load import load
 from syncd import stewards
 from syncd.app import App, open_app
 from syncd.clock import iso
 from syncd.config import load_settings
-from syncd.connecting import open_connection
-from syncd.demo.systems import PLACE, SYSTEMS, prepare, url_of, wait_for_systems
+from syncd.demo.comparison import Comparison, read_all
+from syncd.demo.joining import SystemSilent, wait_for_systems
+from syncd.demo.systems import SYSTEMS, place_of, prepare, url_of
 from syncd.once import due_now, places
+from syncd.starting import dies_with_parent
 from syncd.store.database import reading
 from syncd.store.tables import connections, intents, turns
 from syncd.turns import OWED
@@ -48,7 +48,11 @@ class StoryFailed(Exception):
 
 
 def once(home: Path | None, *, size: int, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Run the whole story in a home of its own (temporary unless given); returns the report of `demo --once --json`."""
+    """Run the whole story in a home of its own (temporary unless given); returns the report of `demo --once --json`:
+
+    systems {name: {records, requests, writes}}, rounds_until_quiet, echo_writes, equal, headline {invoice_total,
+    opportunity_before, opportunity_after, seconds}, conflicts, seconds {stage: s}. Raises StoryFailed.
+    """
     if home is not None:
         return _told(home, size=size, seed=seed, tell=tell)
     with tempfile.TemporaryDirectory(prefix="syncd-demo-") as folder:
@@ -57,19 +61,22 @@ def once(home: Path | None, *, size: int, seed: int, tell: Callable[[str], None]
 
 def _told(home: Path, *, size: int, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
     prepare(home, size=size, seed=seed, port=0)
+    app = open_app(load_settings(home, {}))  # first, so that the schema is made once
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")}
     log = home / "service.log"
     with log.open("ab") as output:
         service = subprocess.Popen(  # noqa: S603 (our own command)
             [sys.executable, "-m", "syncd", "up", "--demo", "--home", str(home), "--size", str(size)],
             env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            preexec_fn=dies_with_parent(signal.SIGTERM),
         )  # fmt: skip
     try:
-        return Story(home, service, tell).run()
-    except StoryFailed as error:
+        return Story(app, service, tell).run()
+    except (StoryFailed, SystemSilent) as error:
         tail = log.read_text(errors="replace").splitlines()[-15:]
         raise StoryFailed(f"{error}\nThe service's last lines:\n" + "\n".join(tail)) from error
     finally:
+        app.close()
         service.send_signal(signal.SIGTERM)
         try:
             service.wait(30)
@@ -81,13 +88,16 @@ def _told(home: Path, *, size: int, seed: int, tell: Callable[[str], None]) -> d
 class Story:
     """One telling. `app` looks into the same database as the running service."""
 
-    def __init__(self, home: Path, service: subprocess.Popen[bytes], tell: Callable[[str], None]) -> None:
-        self.home = home
+    def __init__(self, app: App, service: subprocess.Popen[bytes], tell: Callable[[str], None]) -> None:
+        self.app = app
         self.service = service
         self.tell = tell
-        self.place = json.loads((home / PLACE).read_text())
         self.seconds: dict[str, float] = {}
-        self.app: App = open_app(load_settings(home, {}))
+
+    @property
+    def place(self) -> Mapping[str, Any]:
+        """Read anew: a start may have moved a sandbox to another port."""
+        return place_of(self.app.settings.home)
 
     def run(self) -> dict[str, Any]:
         with self._stage("start"):
@@ -98,7 +108,7 @@ class Story:
             self.rounds("first sync")
         with self._stage("edits"):
             self.edits()
-            reviewed = self._rule_reviews()
+            self._rule_reviews()
             conflicts = self._settle_conflict()
             rounds = self.rounds("edits")
         with self._stage("headline"):
@@ -111,19 +121,18 @@ class Story:
             echo = self._writes() - before
         systems = self._numbers()
         with self._stage("compare"):
-            differences, records = Comparison(self.app, self.place).run()
-        self.app.close()
+            differences, records = Comparison(self.app).run()
         for name, count in records.items():
             systems[name]["records"] = count
+        for each in differences:
+            self.tell(f"  {each['record']} in {each['system']}: {each['what']}")
         return {
             "systems": systems,
             "rounds_until_quiet": rounds,
             "echo_writes": echo,
             "equal": not differences,
-            "differences": differences,
             "headline": headline,
             "conflicts": conflicts,
-            "reviews": reviewed,
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }
 
@@ -257,12 +266,10 @@ class Story:
             stewards.settle_conflict(self.app, conflict["id"], take="clio", by="demo")
         return len(found)
 
-    def _rule_reviews(self) -> int:
+    def _rule_reviews(self) -> None:
         """Companies of one name that show nothing else in common wait for a steward, who knows that they are one."""
-        found = stewards.open_reviews(self.app)
-        for review in found:
+        for review in stewards.open_reviews(self.app):
             stewards.rule_pair(self.app, review["id"], same=True, by="demo")
-        return len(found)
 
     def headline(self) -> dict[str, Any]:
         """An invoice is issued in Clio; nobody tells the service. Voiding it takes the amount back."""
@@ -290,7 +297,6 @@ class Story:
             "invoice_total": INVOICE,
             "opportunity_before": str(before),
             "opportunity_after": str(after),
-            "opportunity_after_void": str(self._billed(opportunity)),
             "seconds": round(seconds, 2),
         }
 
@@ -314,135 +320,3 @@ def _rows(state: Mapping[str, Any], table: str) -> Mapping[str, Any]:
     tables: Mapping[str, Any] = state.get("tables", state)
     found: Mapping[str, Any] = tables[table]
     return found
-
-
-def read_all(app: App, name: str, mapping: ConnectorMapping) -> Iterator[tuple[RecordMapping, str, dict[str, Any]]]:
-    """Every live record of a system, read through its API from the beginning, with the mapping that applies."""
-    talking = open_connection(app, name)
-    try:
-        for resource in dict.fromkeys(lens.resource for lens in mapping.mappings):
-            for page in talking.connector.pull(resource, None):
-                for record in page.records:
-                    if record.deleted:
-                        continue
-                    lens = next((each for each in mapping.of(resource) if each.applies(record.body)), None)
-                    if lens is not None:
-                        yield lens, record.id, record.body
-    finally:
-        talking.close()
-
-
-class Comparison:
-    """Are the systems equal? Everybody in practice management is held against the other systems' records.
-
-    Clio has room for everything, so it is the yardstick: what another system would hold after taking Clio's values
-    (its own rendition of them) must be what it holds, for every field that both map and the other's zone may see.
-    The other way round, no set may hold an element that Clio lacks.
-    People are told apart by e-mail, companies by name, in the systems' own data; links of the service play no part.
-    """
-
-    def __init__(self, app: App, place: Mapping[str, Any]) -> None:
-        self.app = app
-        self.place = place
-        self.world = app.world()
-        self.equal = normalizer("US")
-
-    def run(self) -> tuple[list[dict[str, Any]], dict[str, int]]:
-        seen: dict[str, dict[str, list[tuple[RecordMapping, str, dict[str, Any]]]]] = {}
-        counts: dict[str, int] = {}
-        everything = {name: list(read_all(self.app, name, load(connector))) for name, connector in SYSTEMS.items()}
-        for name, rows in everything.items():
-            counts[name] = len(rows)
-            for lens, id, body in rows:
-                identity = self._identity(lens, body)
-                if identity is not None:
-                    seen.setdefault(identity, {}).setdefault(name, []).append((lens, id, body))
-        deleted = self._deleted_cards()
-        differences: list[dict[str, Any]] = []
-        for identity, held in sorted(seen.items()):
-            differences.extend(
-                {"record": identity, "system": name, "what": f"{len(rows)} records for one"}
-                for name, rows in held.items()
-                if len(rows) > 1
-            )
-            missing = [name for name in SYSTEMS if name not in held and not (name == "cards" and identity in deleted)]
-            differences.extend({"record": identity, "system": name, "what": "missing"} for name in missing)
-            if "clio" in held:
-                differences.extend(self._differences(identity, held))
-        differences.extend(self._billed(everything))
-        return differences, counts
-
-    def _identity(self, lens: RecordMapping, body: dict[str, Any]) -> str | None:
-        values = lens.get(body)
-        if lens.kind == "person":
-            return f"person {str(values.get('email')).lower()}"
-        if lens.kind == "organisation":
-            return f"organisation {str(values.get('name')).casefold()}"
-        return None
-
-    def _differences(
-        self, identity: str, held: Mapping[str, list[tuple[RecordMapping, str, dict[str, Any]]]]
-    ) -> Iterator[dict[str, Any]]:
-        lens, _, body = held["clio"][0]
-        truth = lens.get(body)
-        references = self.world.references(lens.kind)
-        for name, rows in held.items():
-            if name == "clio":
-                continue
-            other, _, other_body = rows[0]
-            classes = self.world.classes(lens.kind)
-            row = self.world.matrix.get(self.world.members[name].zone, frozenset())
-            shared = {
-                field: value
-                for field, value in truth.items()
-                if field in other.lines
-                and other.lines[field].direction != "in"
-                and field not in references
-                and classes[field] in row
-            }
-            # What the other system would hold after taking Clio's values, against what it holds.
-            expected, actual = other.render(shared, other_body), other.get(other_body)
-            for field, value in expected.items():
-                if not self.equal.same(lens.kind, field, value, actual.get(field)):
-                    yield {"record": identity, "system": name, "what": f"{field} differs from Clio's record"}
-            mine = lens.get(body)
-            for field in other.lines.keys() - references:
-                if other.lines[field].is_set and set(actual.get(field) or {}) - set(mine.get(field) or {}):
-                    yield {
-                        "record": identity,
-                        "system": name,
-                        "what": f"{field} has something that Clio's record lacks",
-                    }
-
-    def _deleted_cards(self) -> set[str]:
-        """Who was deleted in the address book by its own users: they stay deleted there, and live on elsewhere."""
-        from syncd.store.tables import links, records
-
-        with reading(self.app.engine) as sql:
-            rows = sql.execute(
-                select(records.c.golden)
-                .join(links, links.c.canonical_id == records.c.id)
-                .where(links.c.connection == "cards", ~links.c.alive)
-            ).scalars()
-            return {f"person {str(json.loads(row).get('email')).lower()}" for row in rows}
-
-    def _billed(
-        self, everything: Mapping[str, list[tuple[RecordMapping, str, dict[str, Any]]]]
-    ) -> Iterator[dict[str, Any]]:
-        """Each opportunity shows what Clio has billed on its matter: added up here from the bills themselves."""
-        numbers = {id: body["display_number"] for lens, id, body in everything["clio"] if lens.kind == "matter"}
-        billed: dict[str, Decimal] = {}
-        for lens, _, body in everything["clio"]:
-            values = lens.get(body) if lens.kind == "invoice" else {}
-            if values.get("status") in ("issued", "paid") and values.get("matter"):
-                number = numbers[str(values["matter"]).partition(":")[2]]
-                billed[number] = billed.get(number, Decimal(0)) + Decimal(str(values["total"]))
-        for lens, id, body in everything["crm"]:
-            if lens.kind == "opportunity" and body.get("Matter_Number__c"):
-                shown = Decimal(str(body.get("Billed_Total__c") or 0))
-                if shown != billed.get(body["Matter_Number__c"], Decimal(0)):
-                    yield {
-                        "record": f"opportunity {id}",
-                        "system": "crm",
-                        "what": "billed total differs from the bills",
-                    }

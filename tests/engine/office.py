@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 
 from connectors.contract import Facts, Resource
 from connectors.memory import CAPABILITIES, MemoryVendor
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
 BEGIN = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 RESOURCES = tuple(Resource(name) for name in ("people", "companies", "matters", "invoices", "opportunities"))
 _count = itertools.count()
+
+
+_STORED = [table for table in metadata.sorted_tables if table is not meta]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An office at a moment."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    contents: dict[str, Any]
+    writes: dict[str, list[str]]
+    at: datetime
 
 
 class Ruled(App):
@@ -81,10 +95,30 @@ class Office:
         for override in (self.home / "mappings").glob("*.yaml"):
             override.unlink()
         with self.app.engine.begin() as sql:
-            for table in metadata.sorted_tables:
-                if table is not meta:
-                    sql.execute(delete(table))
+            for table in _STORED:
+                sql.execute(delete(table))
         self.clock.set(BEGIN)
+
+    def snapshot(self) -> Snapshot:
+        """Everything as it is now: store, vendors, clock."""
+        with reading(self.app.engine) as sql:
+            rows = {table.name: [dict(row) for row in sql.execute(select(table)).mappings()] for table in _STORED}
+        contents = {name: copy.deepcopy(vendor._contents) for name, vendor in self.vendors.items()}
+        writes = {name: list(vendor.writes) for name, vendor in self.vendors.items()}
+        return Snapshot(rows, contents, writes, self.clock.now())
+
+    def restore(self, before: Snapshot) -> None:
+        """As it was then; all that the service had in memory is gone."""
+        with self.app.engine.begin() as sql:
+            for table in _STORED:
+                sql.execute(delete(table))
+                if rows := before.rows[table.name]:
+                    sql.execute(insert(table), rows)
+        for name, vendor in self.vendors.items():
+            vendor.forget_faults()
+            vendor._contents = copy.deepcopy(before.contents[name])
+            vendor.writes[:] = before.writes[name]
+        self.clock.set(before.at)
 
     def close(self) -> None:
         self.app.close()

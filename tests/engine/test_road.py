@@ -205,3 +205,27 @@ def test_an_invoice_changes_the_billed_total_of_its_matters_opportunity(office: 
     office.edit("a", "i", {"status": "void"}, resource="invoices")
     office.settle()
     assert office.held("b", "opportunities")["o"]["billed_total"] == "0"
+
+
+def test_automations_that_fight_over_a_field_are_stopped_by_name(office: Office) -> None:
+    """Two vendors each put their own word back a moment after ours: after the third turn the field waits for a person."""
+    for name in "ab":
+        office.vendor(name)
+    office.new("a", jane(title="Attorney"), id="j")
+    office.settle()
+    b_id = next(iter(office.held("b")))
+    office.edit("b", b_id, {"title": "Lawyer"})
+    wrote = 0
+    for _ in range(12):
+        wrote += office.round()
+        if office.one("a")["title"] != "Attorney":
+            office.edit("a", "j", {"title": "Attorney"})
+        elif office.one("b")["title"] != "Lawyer":
+            office.edit("b", b_id, {"title": "Lawyer"})
+    (conflict,) = stewards.list_conflicts(office.app)
+    assert (conflict["field"], conflict["reason"]) == ("title", "flip")
+    assert wrote <= 4
+    assert office.round() == 0
+    stewards.settle_conflict(office.app, conflict["id"], value="Counsel", by="test")
+    office.settle()
+    assert office.one("a")["title"] == office.one("b")["title"] == "Counsel"

@@ -8,6 +8,10 @@ from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import update
+
+from syncd.store.tables import turns
+
 if TYPE_CHECKING:
     from connectors.salesforce.sandbox import SalesforceSandbox
     from tests.real.servers_tryton import TrytonServer
@@ -44,6 +48,12 @@ class Firm:
 
     def is_quiet(self, rounds: int = 3) -> bool:
         return all(self.round() == 0 for _ in range(rounds))
+
+    def sweep(self) -> None:
+        """The hourly search for deletions, now."""
+        with self.service.app.engine.begin() as sql:
+            sql.execute(update(turns).where(turns.c.connection == "erp").values(sweep_due_at=turns.c.pull_due_at))
+        self.round()
 
     # --- what Tryton holds ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,325 @@
+"""What the command line says, from values: lines and tables for people. No database, no decisions.
+
+Each function yields lines (in Rich's markup) and tables in the order in which they are printed. Tables stay within
+80 columns where names are short; a column that holds nothing but zeros is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from syncd.clock import from_iso
+from syncd.web.page import ago, counted
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from connectors.contract import Checked, Spec
+
+Part = str | Table
+GOOD, BAD, NOTE = "[green]✓[/green]", "[red]✗[/red]", "[yellow]![/yellow]"
+SILENT_S = 30.0
+CHANGES_SHOWN = 12
+
+
+def table(*heads: str, right: Sequence[str] = ()) -> Table:
+    """A table without lines between its cells; the columns in `right` hold numbers."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    for head in heads:
+        made.add_column(head, no_wrap=True, justify="right" if head in right else "left")
+    return made
+
+
+def text_of(value: Any) -> str:
+    """A value for a person: dash for empty, an item's own value, no JSON where a word belongs."""
+    if value is None or value == "":
+        return "—"
+    if isinstance(value, dict):
+        if "value" in value:
+            return f"{value['value']} ({value['label']})" if value.get("label") else str(value["value"])
+        return ", ".join(str(part) for part in value.values() if part) or "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def moment(instant: str) -> str:
+    """An instant without fractions; all times are UTC."""
+    return instant[:19].replace("T", " ")
+
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+def findings(checked: Checked) -> Iterator[Part]:
+    for finding in checked.findings:
+        yield f"  {BAD if finding.level == 'error' else NOTE} {escape(finding.what)}"
+        if finding.remedy:
+            yield f"    → {escape(finding.remedy)}"
+
+
+def kinds(specs: Iterable[Spec]) -> Iterator[Part]:
+    """The kinds of systems with their settings."""
+    for spec in specs:
+        yield f"[bold]{spec.name}[/bold]  {escape(spec.title)} (zone {spec.zone})"
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True, min_width=18)
+        grid.add_column()
+        for each in spec.settings:
+            marks = ", ".join(word for word, on in (("secret", each.secret), ("required", each.required)) if on)
+            grid.add_row(f"  {each.name}", escape(each.help) + (f" [dim]({marks})[/dim]" if marks else ""))
+        yield grid
+
+
+def connections(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    if not found:
+        yield "Nothing is connected yet. See: syncd connect list --available"
+        return
+    made = table("connection", "connector", "account", "zone", "mode", "records", right=("records",))
+    for each in found:
+        records = sum(r["records"] for r in each["resources"])
+        made.add_row(
+            each["name"], each["connector"], escape(each["account"]), each["zone"], _mode(each), f"{records:,}"
+        )
+    yield made
+
+
+def _mode(connection: Mapping[str, Any], failures: int = 0) -> str:
+    if connection["mode"] == "stopped":
+        return "[red]stopped[/red]"
+    if failures:
+        return f"{connection['mode']}, [yellow]retrying[/yellow]"
+    return "observing" if connection["mode"] == "observe" else str(connection["mode"])
+
+
+# --- syncing -------------------------------------------------------------------------------------------------------
+
+
+def synced(totals: Mapping[str, int], problems: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
+    yield (
+        f"Read {totals['pulled']:,}: {totals['changed']:,} changed, {totals['unchanged']:,} unchanged,"
+        f" {totals['conflict']:,} in conflict, {totals['held']:,} held, {totals['dead']:,} put aside."
+    )
+    yield f"Wrote {counted(totals['written'], 'record', 'records')} with {totals['requests']:,} requests."
+    for place, problem in problems.items():
+        yield f"{BAD} {place}: {escape(problem['what'])} {escape(problem['remedy'])}"
+
+
+def plan(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    """What a sync would write, system by system; first the writes, then what waits and why."""
+    if not found:
+        yield "Nothing would be written."
+        return
+    counts: dict[str, int] = {}
+    for entry in found:
+        counts[entry["operation"]] = counts.get(entry["operation"], 0) + 1
+        yield from _planned(entry)
+    yield ""
+    yield ", ".join(
+        counted(counts[operation], one, many) for operation, one, many in _OPERATIONS if operation in counts
+    )
+
+
+_OPERATIONS = (
+    ("create", "new record", "new records"),
+    ("update", "change", "changes"),
+    ("delete", "deletion", "deletions"),
+    ("wait", "waits for another record", "wait for another record"),
+    ("review", "waits for a ruling", "wait for a ruling"),
+    ("refused", "held by a rule", "held by a rule"),
+)
+
+
+def _planned(entry: Mapping[str, Any]) -> Iterator[Part]:
+    place = f"[bold]{entry['connection']}/{entry['resource']}[/bold]"
+    whose = f"{entry['kind']} {entry['record']}"
+    target = escape(str(entry["vendor_id"] or ""))
+    match entry["operation"]:
+        case "create":
+            yield f"{place}  [green]new[/green], for {whose}"
+        case "delete":
+            yield f"{place}  [red]delete[/red] {target}, for {whose}"
+        case "wait":
+            yield f"{place}  {target or 'new'}, for {whose}: waits until {entry['for']} has a record there"
+        case "review":
+            yield f"{place}  {target or 'new'}, for {whose}: may be the same as another, syncd review list"
+        case "refused":
+            yield f"{place}  {target or 'new'}, for {whose}: {escape(str(entry['why']))}"
+        case _:
+            yield f"{place}  {target}, for {whose}"
+    for change in entry["changes"]:
+        before = f"{escape(text_of(change['before']))} → " if entry["vendor_id"] else ""
+        yield f"    {change['field']}: {before}{escape(text_of(change['after']))}"
+    if entry["decision"]["redacted"]:
+        yield f"    stays behind: {', '.join(entry['decision']['redacted'])} ({escape(entry['decision']['rule'])})"
+
+
+def status(found: Mapping[str, Any]) -> Iterator[Part]:
+    now = from_iso(found["as_of"])
+    yield f"[bold]{escape(found['firm'])}[/bold]"
+    if not found["connections"]:
+        yield "Nothing is connected yet. See: syncd connect list --available"
+        return
+    made = table("system", "records", "last read", "owed", "aside", "mode", right=("records", "owed", "aside"))
+    for each in found["connections"]:
+        for r in each["resources"]:
+            numbers = (f"{r[name]:,}" for name in ("due_intents", "dead"))
+            place = f"{each['name']}/{r['name']}"
+            made.add_row(place, f"{r['records']:,}", _last_read(r, now), *numbers, _mode(each, r["failures"]))
+    yield made
+    yield from _needed(found, now)
+
+
+def _last_read(resource: Mapping[str, Any], now: datetime) -> str:
+    if resource["last_pull_at"] is None:
+        return "first reading" if resource["records"] else "not yet"
+    return ago((now - from_iso(resource["last_pull_at"])).total_seconds())
+
+
+def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
+    silent_s = (now - from_iso(found["sweeper_at"])).total_seconds() if found["sweeper_at"] else None
+    if silent_s is None or silent_s > SILENT_S:
+        seen = "It has not run yet" if silent_s is None else f"Its last sign of life was {ago(silent_s)}"
+        yield f"{NOTE} The service is not running. {seen}. Start it: syncd up"
+    for each in found["connections"]:
+        if each["mode"] == "stopped":
+            yield f"{BAD} {each['name']} stopped: {escape(each['problem'])} {escape(each['remedy'] or '')}"
+        elif each["mode"] == "observe":
+            yield (
+                f"{NOTE} {each['name']} only observes: syncd plan {each['name']}, then"
+                f" syncd connect approve {each['name']}"
+            )
+    for count, one, many, command in (
+        (found["conflicts"], "conflict", "conflicts", "syncd conflicts list"),
+        (found["reviews"], "doubtful match", "doubtful matches", "syncd review list"),
+        (found["dead_letters"], "record or write put aside", "records and writes put aside", "syncd aside list"),
+        (found["held"], "write held by a rule", "writes held by a rule", "syncd plan"),
+    ):
+        if count:
+            yield f"{NOTE} {counted(count, one, many)}: {command}"
+
+
+_NUMBERS = (
+    ("pulled", "read"),
+    ("changed", "changed"),
+    ("unchanged", "same"),
+    ("conflict", "conflict"),
+    ("held", "held"),
+    ("dead", "aside"),
+    ("written", "wrote"),
+)
+
+
+def runs(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    if not found:
+        yield "Nothing has run yet."
+        return
+    shown = [(key, head) for key, head in _NUMBERS if any(row[key] for row in found)]
+    days = {row["started_at"][:10] for row in found}
+    made = table("started (UTC)", "what", *(head for _, head in shown), right=[head for _, head in shown])
+    for row in found:
+        at = moment(row["started_at"])
+        what = f"{row['activity']} {row['connection']}/{row['resource']}"
+        numbers = [f"{row[key]:,}" if row[key] else "·" for key, _ in shown]
+        made.add_row(at if len(days) > 1 else at[11:], what, *numbers)
+    yield made
+    for problem in dict.fromkeys(
+        f"{row['connection']}/{row['resource']}: {escape(row['problem'])}" for row in found if row["problem"]
+    ):
+        yield f"{NOTE} {problem}"
+
+
+def explained(found: Mapping[str, Any]) -> Iterator[Part]:
+    yield f"[bold]{found['kind']}[/bold] {found['record']} ({found['status']})"
+    for system in found["systems"]:
+        yield f"  {escape(system['record'])}{' (deleted there)' if system['deleted_there'] else ''}"
+    for each in found["fields"]:
+        why = f"chosen by {escape(each['pinned']['by'])}" if each["pinned"] else f"from {escape(str(each['from']))}"
+        yield f"[bold]{escape(each['field'])}[/bold]: {escape(text_of(each['value']))}  ({why})"
+        for claim in each["claims"]:
+            first = ", first meeting" if claim["first_meeting"] else ""
+            said = escape(text_of(claim["value"]))
+            yield f"    {escape(claim['record'])} says {said} (since {moment(claim['at'])}{first})"
+    for dispute in found["conflicts"]:
+        yield f"{NOTE} {escape(dispute['field'])}: {dispute['state']} conflict ({escape(dispute['reason'])})"
+    if found["writes"]:
+        yield "[bold]writes[/bold] (UTC)"
+    for write in found["writes"]:
+        wrote = [f"{name} = {text_of(value)}" for name, value in write["wrote"].items()]
+        more = f" and {len(wrote) - CHANGES_SHOWN} more" if len(wrote) > CHANGES_SHOWN else ""
+        what = escape(", ".join(wrote[:CHANGES_SHOWN]) + more)
+        why = f"{escape(write['outcome'])}; {escape(write['decision']['rule'])}"
+        yield f"  {moment(write['at'])} {write['operation']} in {write['system']}: {what} ({why})"
+
+
+# --- what people decide --------------------------------------------------------------------------------------------
+
+
+def reviews(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    if not found:
+        yield "No doubtful matches."
+    for row in found:
+        yield f"[bold]{row['id']}[/bold] {row['kind']}: {escape('; '.join(row['reasons']))}"
+        a, b = row["a"], row["b"]
+        made = table("field", *(escape("\n".join(side["records"]) or side["id"]) for side in (a, b)))
+        for column in made.columns[1:]:
+            column.no_wrap, column.overflow = False, "fold"
+        for name in sorted(a["values"].keys() | b["values"].keys()):
+            left, right = (_items(side["values"].get(name)) for side in (a, b))
+            made.add_row(name, escape(left), escape(right), style=None if left == right else "yellow")
+        yield made
+        yield f"  the same:      syncd review same {row['id']}"
+        yield f"  not the same:  syncd review different {row['id']}"
+
+
+def _items(value: Any) -> str:
+    if isinstance(value, dict) and "value" not in value:
+        return "\n".join(text_of(item) for item in value.values()) or "—"
+    return text_of(value)
+
+
+def conflicts(found: Sequence[Mapping[str, Any]], state: str) -> Iterator[Part]:
+    if not found:
+        yield f"No {state} conflicts."
+    for row in found:
+        yield f"[bold]{row['id']}[/bold] {row['kind']} {row['record']}, {escape(row['field'])}: {escape(row['reason'])}"
+        sides = (row["kept"], *row["others"])
+        for side in sides:
+            yield f"    {side['connection']}: {escape(text_of(side['value']))}"
+        if state == "open":
+            either = "|".join(dict.fromkeys(side["connection"] for side in sides))
+            yield f"    syncd conflicts settle {row['id']} --take {either}"
+
+
+def aside(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    if not found:
+        yield "Nothing is aside."
+    for row in found:
+        yield f"[bold]{row['what']}[/bold] {escape(row['id'])} (since {moment(row['since'])})"
+        yield f"    {escape(row['why'] or '')}"
+        if row["remedy"]:
+            yield f"    → {escape(row['remedy'])}"
+
+
+def demo_report(report: Mapping[str, Any]) -> Iterator[Part]:
+    numbers = ("records", "requests", "writes")
+    made = table("system", *numbers, right=numbers)
+    for name, counts in report["systems"].items():
+        made.add_row(name, *(f"{counts[each]:,}" for each in numbers))
+    yield made
+    h = report["headline"]
+    yield (
+        f"An invoice over {h['invoice_total']} moved the opportunity from {h['opportunity_before']}"
+        f" to {h['opportunity_after']} in {h['seconds']:.1f} s."
+    )
+    yield (
+        f"{counted(report['conflicts'], 'conflict', 'conflicts')} settled by a person; quiet after"
+        f" {counted(report['rounds_until_quiet'], 'round', 'rounds')};"
+        f" {counted(report['echo_writes'], 'echo write', 'echo writes')}."
+    )
+    yield f"{GOOD} equal" if report["equal"] else f"{BAD} not equal; the differences are listed above"
