@@ -212,8 +212,10 @@ class Delivery:
                     here = (turns.c.connection == self.lease.connection, turns.c.resource == self.lease.resource)
                     sql.execute(update(turns).where(*here).values(pull_due_at=self.now()))
             if outcomes:
-                unsure = and_(writes.c.operation_key == bindparam("k"), writes.c.outcome.in_(("sent", "unknown")))
-                sql.execute(update(writes).where(unsure).values(outcome=bindparam("o")), outcomes)
+                # Not IN: SQLAlchemy cannot spread a list where one statement runs for several rows.
+                unsure = or_(writes.c.outcome == "sent", writes.c.outcome == "unknown")
+                mine = and_(writes.c.operation_key == bindparam("k"), unsure)
+                sql.execute(update(writes).where(mine).values(outcome=bindparam("o")), outcomes)
 
         self.reconciler.commit(self.reconciler.prepare(arrivals), finish)
 

@@ -241,7 +241,7 @@ class PagesAhead:
 
 @contextmanager
 def collected_per_batch() -> Iterator[Callable[[], int]]:
-    """No garbage collection in the middle of a batch, one after some batches: a request leaves a few small cycles behind.
+    """No garbage collection in the middle of a batch, one after some batches: a request leaves a few small cycles.
 
     It looks only at what was made since the last one. Looking at everything after every batch was a fifth of the work.
     """

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.contract import Capabilities
 from connectors.errors import (
@@ -39,7 +41,7 @@ from syncd.vault import VaultError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import RowMapping
+    from sqlalchemy import Connection, RowMapping
 
     from connectors.contract import Connector
     from syncd.app import App
@@ -48,6 +50,7 @@ SLICE_S = 20.0
 SWEEP_EVERY = timedelta(hours=1)
 BACKOFF_MAX_S = 300.0
 SHAPES_MAX = 3
+MISTAKES_MAX = 2
 log = logs.get("work")
 
 
@@ -63,9 +66,55 @@ def work(app: App, *, limit_s: float = SLICE_S, only: Sequence[str] | None = Non
         lease = _next(app, only)
         if lease is None:
             return done
-        turn(app, lease, until=until)
+        try:
+            turn(app, lease, until=until)
+        except Exception as error:
+            if not _is_outage(app, error):
+                _note_mistake(app, lease, error)
+            raise
         done += 1
     return done
+
+
+def _is_outage(app: App, error: Exception) -> bool:
+    """The database went away or was too busy: nothing is wrong with the turn."""
+    driver = app.engine.dialect.loaded_dbapi
+    away = (OSError, OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError)
+    return isinstance(error, away)
+
+
+def _note_mistake(app: App, lease: Lease, error: Exception) -> None:
+    """A mistake of ours must not hide in a log: it is a run's problem at once, and stops the connection when it recurs.
+
+    The lease runs out by itself, so that the same turn is not tried again at once and others get their turns.
+    """
+    what = f"A mistake in syncd itself ({type(error).__name__}) ended the work on {lease.resource}. The log says where."
+    remedy = f"Report it with the log's line. To try again: syncd connect check {lease.connection}"
+    here = (turns.c.connection == lease.connection, turns.c.resource == lease.resource)
+    with app.engine.begin() as sql:
+        counted = update(turns).where(*here).values(failures=turns.c.failures + 1).returning(turns.c.failures)
+        failures = sql.execute(counted).scalar_one_or_none()
+        if failures is None:
+            return
+        if failures >= MISTAKES_MAX:
+            running = (connections.c.name == lease.connection, connections.c.problem.is_(None))
+            sql.execute(update(connections).where(*running).values(problem=what, remedy=remedy))
+        _tell(sql, app, lease, what)
+
+
+def _tell(sql: Connection, app: App, lease: Lease, problem: str) -> None:
+    now = iso(app.clock.now())
+    sql.execute(
+        insert(runs).values(
+            id=app.new_id(),
+            connection=lease.connection,
+            resource=lease.resource,
+            activity="stopped",
+            started_at=now,
+            ended_at=now,
+            problem=problem,
+        )
+    )
 
 
 def due(app: App) -> int:
@@ -173,16 +222,6 @@ def _note(app: App, lease: Lease, error: SyncError) -> None:
         if not isinstance(error, CursorExpired):
             sql.execute(update(turns).where(*here).values(failures=failures, pull_due_at=later))
         if failures == 1:
-            sql.execute(
-                insert(runs).values(
-                    id=app.new_id(),
-                    connection=lease.connection,
-                    resource=lease.resource,
-                    activity="stopped",
-                    started_at=iso(now),
-                    ended_at=iso(now),
-                    problem=error.message,
-                )
-            )
+            _tell(sql, app, lease, error.message)
     if failures == 1:
         log.warning("turn_failed", connection=lease.connection, resource=lease.resource, error=type(error).__name__)

@@ -37,6 +37,7 @@ from syncd.turns import OWED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+SIZE_MIN = 12
 ROUNDS_MAX = 12
 ECHO_ROUNDS = 3
 ROUND_S = 300.0
@@ -53,6 +54,9 @@ def once(home: Path | None, *, size: int, seed: int, tell: Callable[[str], None]
     systems {name: {records, requests, writes}}, rounds_until_quiet, echo_writes, equal, headline {invoice_total,
     opportunity_before, opportunity_after, seconds}, conflicts, seconds {stage: s}. Raises StoryFailed.
     """
+    if size < SIZE_MIN:
+        raise StoryFailed(f"The demo firm is too small for its story; use --size {SIZE_MIN} or more.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the service and removes the home, as Ctrl-C does
     if home is not None:
         return _told(home, size=size, seed=seed, tell=tell)
     with tempfile.TemporaryDirectory(prefix="syncd-demo-") as folder:
@@ -108,8 +112,8 @@ class Story:
             self.rounds("first sync")
         with self._stage("edits"):
             self.edits()
-            self._rule_reviews()
-            conflicts = self._settle_conflict()
+            self.rule_reviews()
+            conflicts = self.settle_conflict()
             rounds = self.rounds("edits")
         with self._stage("headline"):
             headline = self.headline()
@@ -203,10 +207,7 @@ class Story:
 
     def edits(self) -> None:
         """People work in every system: changes, new records, a deletion, and one field changed on two sides at once."""
-        shared = self._shared_people()
-        if len(shared) < 6:
-            raise StoryFailed("The demo firm is too small for its story; use --size 12 or more.")
-        a, b, c, d, e, f = shared[:6]
+        a, b, c, d, e, f = self._shared_people()[:6]
         self.edit("clio", "contact", id=a["clio"], changes={"phone": "(617) 555-0142"})
         self.edit(
             "clio",
@@ -257,7 +258,7 @@ class Story:
                     found.setdefault(email.lower(), {"email": email})[name] = id
         return [found[email] for email in sorted(found) if all(name in found[email] for name in SYSTEMS)]
 
-    def _settle_conflict(self) -> int:
+    def settle_conflict(self) -> int:
         """The field that two people changed at once waits; a steward takes the word of practice management."""
         self._until(lambda: bool(stewards.list_conflicts(self.app)), "the conflict to show", limit_s=60)
         self.round()
@@ -266,7 +267,7 @@ class Story:
             stewards.settle_conflict(self.app, conflict["id"], take="clio", by="demo")
         return len(found)
 
-    def _rule_reviews(self) -> None:
+    def rule_reviews(self) -> None:
         """Companies of one name that show nothing else in common wait for a steward, who knows that they are one."""
         for review in stewards.open_reviews(self.app):
             stewards.rule_pair(self.app, review["id"], same=True, by="demo")

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from connectors.contract import Facts, Resource
 from connectors.memory import CAPABILITIES, MemoryVendor
 from syncd import connections, once
 from syncd.app import App, World, open_app
-from syncd.clock import FixedClock
+from syncd.clock import FixedClock, iso
 from syncd.config import Firm, Settings
 from syncd.once import due_now
 from syncd.store.database import reading
@@ -160,6 +160,10 @@ class Office:
             stamp = 1_000_000_000 + zlib.crc32(mapping.encode()) % 500_000_000
             os.utime(path, (stamp, stamp))
         connections.add(self.app, name, "memory", {"vendor": unique}, live=True)
+        if made.spec.facts.deletions == "listing":  # the connector's shipped facts say otherwise
+            with self.app.engine.begin() as sql:
+                now = iso(self.clock.now())
+                sql.execute(update(turns).where(turns.c.connection == name).values(sweep_due_at=now))
         return made
 
     def only(self, *resources: str) -> None:

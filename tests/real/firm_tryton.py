@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 ROUNDS_MAX = 6
 
 
+def stamps(erp: TrytonServer) -> dict[tuple[str, int], tuple[str | None, str | None]]:
+    """(table, id) -> (create_date, write_date) of every row of every model: whatever is written to Tryton moves one."""
+    found: dict[tuple[str, int], tuple[str | None, str | None]] = {}
+    with closing(sqlite3.connect(f"file:{erp.file}?mode=ro", uri=True, timeout=30)) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            columns = {row[1] for row in database.execute(f'PRAGMA table_info("{table}")')}
+            if {"id", "create_date", "write_date"} <= columns and not table.startswith(("ir_", "res_user")):
+                for id_, created, written in database.execute(f'SELECT id, create_date, write_date FROM "{table}"'):
+                    found[table, id_] = (created, written)
+    return found
+
+
 class Firm:
     """`round` and `settle` are what the service does; everything else is looked up in the systems themselves."""
 
@@ -34,10 +47,10 @@ class Firm:
 
     def round(self) -> int:
         """Every resource is read, everything owed is sent; the number of records that either system saw change."""
-        before, written = self.stamps(), len(self.crm.writes())
+        before, written = stamps(self.erp), len(self.crm.writes())
         done = self.service.sync()
         assert done.problems == {}, {place: str(error) for place, error in done.problems.items()}
-        return len(self.crm.writes()) - written + len(set(self.stamps().items()) ^ set(before.items()))
+        return len(self.crm.writes()) - written + len(set(stamps(self.erp).items()) ^ set(before.items()))
 
     def settle(self) -> int:
         """Rounds until one changes nothing; how many did."""
@@ -56,18 +69,6 @@ class Firm:
         self.round()
 
     # --- what Tryton holds ---------------------------------------------------------------------------------------
-
-    def stamps(self) -> dict[tuple[str, int], tuple[str | None, str | None]]:
-        """(table, id) -> (create_date, write_date) of every row of every model: whatever Tryton writes moves one."""
-        found: dict[tuple[str, int], tuple[str | None, str | None]] = {}
-        with closing(sqlite3.connect(f"file:{self.erp.file}?mode=ro", uri=True, timeout=30)) as database:
-            tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            for table in tables:
-                columns = {row[1] for row in database.execute(f'PRAGMA table_info("{table}")')}
-                if {"id", "create_date", "write_date"} <= columns and not table.startswith(("ir_", "res_user")):
-                    for id_, created, written in database.execute(f'SELECT id, create_date, write_date FROM "{table}"'):
-                        found[table, id_] = (created, written)
-        return found
 
     def parties(self) -> dict[str, dict[str, Any]]:
         """Active parties with their live contact mechanisms, by name, as the web client reads them."""

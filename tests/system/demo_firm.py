@@ -1,4 +1,4 @@
-"""The demo firm as a person starts it: `syncd up --demo` as a real process in a home of its own, watched from outside."""
+"""The demo firm as a person starts it: `syncd up --demo` as a real process in a home of its own, seen from outside."""
 
 from __future__ import annotations
 
@@ -196,7 +196,9 @@ class DemoFirm:
     def assert_nothing_twice(self) -> None:
         """No system holds anybody twice, and no record that we made was taken back."""
         logs = {name: self.ask(name, "log") for name in SYSTEMS}
-        assert_nothing_twice(self.app, {name: [w for entry in log for w in entry["wrote"]] for name, log in logs.items()})
+        assert_nothing_twice(
+            self.app, {name: [w for entry in log for w in entry["wrote"]] for name, log in logs.items()}
+        )
 
 
 def assert_equal(app: App) -> None:
@@ -225,7 +227,9 @@ def assert_nothing_twice(app: App, wrote: Mapping[str, list[str]]) -> None:
         assert doubled == {}, f"{system} holds these twice"
         made = [what.partition(" ")[2] for what in wrote[system] if what.startswith("created ")]
         assert len(made) == len(set(made)), f"{system} tells of a record made twice"
-        assert [what for what in wrote[system] if what.startswith("deleted ")] == [], f"{system}: a record was taken back"
+        assert [what for what in wrote[system] if what.startswith("deleted ")] == [], (
+            f"{system}: a record was taken back"
+        )
         missing = [each for each in made if not any(each.endswith(id) for id in known)]
         assert missing == [], f"made in {system}, and not there now"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.system.demo_firm import plain_environment
+from syncd.starting import dies_with_parent
+from tests.system.demo_firm import plain_environment, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -21,16 +22,19 @@ SYSTEMS = {"clio", "crm", "cards"}
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command with a temporary folder of its own, marked so that its processes can be found."""
-    env = {**plain_environment(), "TMPDIR": str(folder), "DEMO_TEST": str(folder)}
     return subprocess.run(
         [sys.executable, "-m", "syncd", "demo", "--once", *arguments],
-        env=env,
+        env=environment(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=380,
         check=False,
     )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**plain_environment(), "TMPDIR": str(folder), "DEMO_TEST": str(folder)}
 
 
 def left_running(folder: Path) -> list[str]:
@@ -68,7 +72,7 @@ def test_the_story_ends_equal_and_tells_it_in_one_json_value(tmp_path: Path) -> 
     assert report["seconds"].keys() == {"start", "first_sync", "edits", "headline", "echo", "compare"}
 
     assert left_running(folder) == []
-    assert os.listdir(folder) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_people_read_the_same_story_in_words(tmp_path: Path) -> None:
@@ -91,4 +95,22 @@ def test_a_firm_too_small_for_the_story_is_refused_in_words_and_leaves_nothing(t
     assert "too small for its story" in done.stderr
     assert "Traceback" not in done.stderr
     assert left_running(folder) == []
-    assert os.listdir(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_in_the_middle_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    with (tmp_path / "said").open("wb") as said:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "syncd", "demo", "--once", "--size", "24"],
+            env=environment(folder), stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            preexec_fn=dies_with_parent(signal.SIGKILL),
+        )  # fmt: skip
+        wait_until(lambda: "first sync ..." in (tmp_path / "said").read_text(), "the first sync")
+        running.send_signal(signum)
+        assert running.wait(40) not in (0, None)
+    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert left_running(folder) == []
+    assert list(folder.iterdir()) == []
