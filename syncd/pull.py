@@ -118,8 +118,18 @@ def pull(
                     keep(sql, last=last)
 
                 reconciler.commit(prepared, finish)
-                if arrivals:
-                    log.info("batch_committed", connection=connection, resource=resource, records=len(arrivals))
+                if prepared.counts.unchanged < len(arrivals):
+                    counts = prepared.counts
+                    log.info(
+                        "batch_committed",
+                        connection=connection,
+                        resource=resource,
+                        records=len(arrivals),
+                        changed=counts.changed,
+                        conflict=counts.conflict,
+                        held=counts.held,
+                        dead=counts.dead,
+                    )
                 uncollected += len(arrivals)
                 batch, size = [], 0
                 del arrivals, prepared, finish  # gone before garbage is looked for, so that it need not look at them

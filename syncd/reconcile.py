@@ -353,6 +353,7 @@ class Reconciler:
         page = Page(self, sql, Prepared(observed_at=iso(self.app.clock.now())))
         for canonical in ids:
             page.touch(canonical)
+            page.ruled.add(canonical)
         page.finish()
 
 
@@ -376,6 +377,8 @@ class Page:
         self.fresh: list[tuple[str, Reading, str]] = []
         self.linked: set[str] = set()
         self.changed: dict[str, tuple[str, Values, Values]] = {}
+        # A ruling changed how these count (an invoice that is another one's twin no more), whatever their values.
+        self.ruled: set[str] = set()
         self.review_rows: list[dict[str, Any]] = []
         self.owed: dict[tuple[str, str, str], str] = {}
         self.counted: list[str] = []
@@ -876,7 +879,7 @@ class Page:
             ):
                 document = orjson.dumps(after).decode()
                 out.append((canonical, kind, status, row["merged_into"], document, sources, deleted_at))
-            if after != before or status != row["status"]:
+            if after != before or status != row["status"] or canonical in self.ruled:
                 self.changed[canonical] = (kind, before, after)
             if status != row["status"]:
                 # What waits for it must learn that it will (or will not) get a record anywhere.

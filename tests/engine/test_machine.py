@@ -104,7 +104,7 @@ class Firm(RuleBasedStateMachine):
         self.known: dict[str, dict[str, Any]] = {}
         self.sorts: dict[str, Sort] = {}
 
-    @initialize(chosen=st.lists(sorts, min_size=2, max_size=5), tolerant=st.booleans())
+    @initialize(chosen=st.lists(sorts, min_size=2, max_size=5 if LONG else 4), tolerant=st.booleans())
     def begin(self, chosen: list[Sort], tolerant: bool) -> None:
         office = self.office
         office.reset()
@@ -141,7 +141,9 @@ class Firm(RuleBasedStateMachine):
         return data.draw(st.sampled_from(sorted(self.sorts)), label="system")
 
     def _busy_place(self, data: st.DataObject) -> tuple[str, str]:
-        """Where something is owed, if there is such a place."""
+        """Everything is read first, and then this is a place where something is owed, if there is one."""
+        for name in sorted(self.sorts):
+            self.office.pull(name)
         owed = sorted({(row["connection"], row["resource"]) for row in self.office.owed() if row["state"] == "due"})
         places = owed or [(name, "people") for name in sorted(self.sorts)]
         return data.draw(st.sampled_from(places), label="place")
@@ -312,15 +314,18 @@ class Firm(RuleBasedStateMachine):
 
     @rule()
     def rest(self) -> None:
-        self._come_to_rest()
-        self._check()
-        self.memory = Memory()
+        self._rest(quiet_rounds=1)
 
     def teardown(self) -> None:
         if self.sorts:
-            self.rest()
+            self._rest(quiet_rounds=3)
 
-    def _come_to_rest(self) -> None:
+    def _rest(self, quiet_rounds: int) -> None:
+        self._come_to_rest(quiet_rounds)
+        self._check()
+        self.memory = Memory()
+
+    def _come_to_rest(self, quiet_rounds: int) -> None:
         office = self.office
         for vendor in office.vendors.values():
             vendor.forget_faults()
@@ -332,7 +337,7 @@ class Firm(RuleBasedStateMachine):
                     # An empty listing is never believed; a person says that it is right.
                     once.sync_once(office.app, name, accept_deletions=True)
             quiet = quiet + 1 if office.round() == 0 else 0
-            if quiet == 3:
+            if quiet == quiet_rounds:
                 return
         raise AssertionError(f"it does not settle: {[(n, v.writes[-4:]) for n, v in office.vendors.items()]}")
 
@@ -473,7 +478,7 @@ def run(shared: Office, examples: int) -> None:
         machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=50 if LONG else 25,
+            stateful_step_count=50 if LONG else 20,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
         ),
