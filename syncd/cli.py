@@ -765,9 +765,6 @@ def main() -> None:
         cli()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # `syncd runs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)
     except Exception as error:
         log.exception("command_failed")
         err.print(f"[red]✗[/red] This is a mistake in syncd itself ({type(error).__name__}); the log says where.")

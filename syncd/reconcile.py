@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import cache
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -718,7 +719,8 @@ class Page:
                 )
             )
         insert_rows(self.sql, links, LINK_COLUMNS, rows)
-        insert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.fresh_keys))
+        self.fresh_keys.sort(key=itemgetter(0))  # neighbours in the index are written together
+        insert_rows(self.sql, identity_keys, ("key", "canonical_id"), self.fresh_keys)
         upsert_rows(self.sql, identity_keys, ("key", "canonical_id"), sorted(self.new_keys))
         self.new_keys = set()
         resolved = self._resolve({connection: tokens}) if tokens else {}

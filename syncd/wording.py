@@ -27,11 +27,11 @@ SILENT_S = 30.0
 CHANGES_SHOWN = 12
 
 
-def table(*heads: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines between its cells; the columns in `right` hold numbers."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+def table(*heads: str, right: Sequence[str] = (), folded: Sequence[str] = ()) -> Table:
+    """A table without lines between its cells. right: columns of numbers; folded: those that give way when narrow."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for head in heads:
-        made.add_column(head, no_wrap=True, justify="right" if head in right else "left")
+        made.add_column(head, no_wrap=head not in folded, overflow="fold", justify="right" if head in right else "left")
     return made
 
 
@@ -80,7 +80,8 @@ def connections(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
     if not found:
         yield "Nothing is connected yet. See: syncd connect list --available"
         return
-    made = table("connection", "connector", "account", "zone", "mode", "records", right=("records",))
+    heads = ("connection", "connector", "account", "zone", "mode", "records")
+    made = table(*heads, right=("records",), folded=("account",))
     for each in found:
         records = sum(r["records"] for r in each["resources"])
         made.add_row(
@@ -266,9 +267,8 @@ def reviews(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
     for row in found:
         yield f"[bold]{row['id']}[/bold] {row['kind']}: {escape('; '.join(row['reasons']))}"
         a, b = row["a"], row["b"]
-        made = table("field", *(escape("\n".join(side["records"]) or side["id"]) for side in (a, b)))
-        for column in made.columns[1:]:
-            column.no_wrap, column.overflow = False, "fold"
+        sides = [escape("\n".join(side["records"]) or side["id"]) for side in (a, b)]
+        made = table("field", *sides, folded=sides)
         for name in sorted(a["values"].keys() | b["values"].keys()):
             left, right = (_items(side["values"].get(name)) for side in (a, b))
             made.add_row(name, escape(left), escape(right), style=None if left == right else "yellow")

@@ -15,7 +15,8 @@ from mappings.normalize.text import tidy
 
 __all__ = ["Normalizer", "normalizer"]
 
-_CACHE_SIZE = 65536
+_CACHE_SIZE = 8192
+"""Enough for the records of a few pages: most values of a firm come once, and a large cache costs more than it saves."""
 
 
 class Normalizer:

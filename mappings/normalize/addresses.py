@@ -49,17 +49,20 @@ _ZIP_PLUS_4 = re.compile(r"(\d{5})-?\d{4}")
 
 def street(raw: str) -> str:
     """The street as it is compared: folded, usual abbreviations, letters and digits only."""
-    return "".join(_WORDS.get(token, token) for token in _TOKEN.findall(fold(raw)))
+    plain = raw.lower() if raw.isascii() else fold(raw)
+    return "".join([_WORDS.get(token, token) for token in _TOKEN.findall(plain)])
 
 
 def postcode(raw: str) -> str:
     """The postcode as it is compared: no blanks, no case, a ZIP without its +4."""
     plain = raw.strip()
+    if plain.isascii() and plain.isdigit() and len(plain) < 9:
+        return plain
     zip_code = _ZIP_PLUS_4.fullmatch(plain)
     return zip_code[1] if zip_code else alnum(plain)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def key(street_raw: str | None, postcode_raw: str | None) -> str | None:
     """street|postcode, or None when both are blank."""
     text = f"{street(street_raw or '')}|{postcode(postcode_raw or '')}"

@@ -13,7 +13,7 @@ from functools import lru_cache
 import phonenumbers
 
 _NOTES = re.compile(r"\s*[(\[]\s*[A-Za-z][^)\]]*[)\]]\s*")
-_DIGITS_ONLY = str.maketrans("", "", " ()-.\u00a0\u2010\u2011\u2013")
+_WIDE = str.maketrans("", "", "\u00a0\u2010\u2011\u2013")
 _NANP = frozenset("US CA PR DO JM BS BB TT AG AI BM VG KY GD MS TC LC DM VC KN GU AS MP VI SX".split())
 
 
@@ -26,9 +26,11 @@ def _is_north_american(first_six: str) -> bool:
 
 
 def _short_path(text: str, region: str) -> str | None:
-    digits = text.translate(_DIGITS_ONLY)
-    if not digits.isascii():
-        return None
+    if not text.isascii():
+        text = text.translate(_WIDE)
+        if not text.isascii():
+            return None
+    digits = text.replace(" ", "").replace("(", "").replace(")", "").replace("-", "").replace(".", "")
     if digits.startswith("+1"):
         digits = digits[2:]
     elif region not in _NANP or digits[:1] == "+":

@@ -40,7 +40,10 @@ def fold(text: str) -> str:
         text = unicodedata.normalize("NFKD", text.translate(_LETTERS))
         text = "".join(c for c in text if not unicodedata.combining(c))
         text = unicodedata.normalize("NFC", text)
-    return " ".join(text.casefold().split())
+        text = text.casefold()
+    else:
+        text = text.lower()
+    return " ".join(text.split())
 
 
 def alnum(text: str) -> str:

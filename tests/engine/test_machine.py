@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
@@ -70,7 +70,21 @@ class Sort:
     cuts: bool
 
 
+@dataclass(frozen=True)
+class Doing:
+    """Something that people do. The numbers choose among what is there."""
+
+    what: str
+    system: int
+    record: int
+    choice: int
+    after_s: float
+
+
+few = st.integers(0, 7)
 sorts = st.builds(Sort, *[st.booleans()] * 8)
+deeds = st.sampled_from(["title", "mailbox", "company", "title", "mailbox", "title", "enter", "found a company", "delete"])
+doings = st.builds(Doing, deeds, few, few, few, st.sampled_from([10.0, 10.0, 1.0]))
 Place = tuple[str, str, str]
 """connection, resource, vendor id"""
 
@@ -103,9 +117,15 @@ class Firm(RuleBasedStateMachine):
         self.memory = Memory()
         self.known: dict[str, dict[str, Any]] = {}
         self.sorts: dict[str, Sort] = {}
+        self.steps = 0
 
-    @initialize(chosen=st.lists(sorts, min_size=2, max_size=5 if LONG else 4), tolerant=st.booleans())
-    def begin(self, chosen: list[Sort], tolerant: bool) -> None:
+    @initialize(
+        chosen=st.lists(sorts, min_size=2, max_size=5 if LONG else 4),
+        tolerant=st.booleans(),
+        already=st.lists(doings, min_size=2, max_size=4),
+        settled=st.booleans(),
+    )
+    def begin(self, chosen: list[Sort], tolerant: bool, already: list[Doing], settled: bool) -> None:
         office = self.office
         office.reset()
         names = NAMES[: len(chosen)]
@@ -130,128 +150,136 @@ class Firm(RuleBasedStateMachine):
                 page_max=2 if sort.small_pages else 100,
             )
         office.only("people", "companies")
+        for each in already:
+            self._do(replace(each, what="enter"))
+        if settled:
+            self._do(replace(already[0], what="found a company"))
+            self._rest(quiet_rounds=1)
 
-    # --- what people do ----------------------------------------------------------------------------------------
+    def _system(self, number: int) -> str:
+        return sorted(self.sorts)[number % len(self.sorts)]
 
-    def _say(self, name: str, resource: str, id: str, changes: dict[str, Any]) -> None:
-        for what, value in changes.items():
-            self.memory.said[(name, resource, id), what] = Said(value)
-
-    def _system(self, data: st.DataObject) -> str:
-        return data.draw(st.sampled_from(sorted(self.sorts)), label="system")
-
-    def _busy_place(self, data: st.DataObject) -> tuple[str, str]:
+    def _busy_place(self, number: int) -> tuple[str, str]:
         """Everything is read first, and then this is a place where something is owed, if there is one."""
         for name in sorted(self.sorts):
             self.office.pull(name)
         owed = sorted({(row["connection"], row["resource"]) for row in self.office.owed() if row["state"] == "due"})
-        places = owed or [(name, "people") for name in sorted(self.sorts)]
-        return data.draw(st.sampled_from(places), label="place")
+        return owed[number % len(owed)] if owed else (self._system(number), "people")
 
-    def _record(self, data: st.DataObject, name: str, resource: str = "people") -> str | None:
-        ids = sorted(self.office.held(name, resource))
-        return data.draw(st.sampled_from(ids), label="record") if ids else None
+    # --- what people do ----------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), who=st.sampled_from(sorted(PEOPLE)), title=st.sampled_from(TITLES))
-    def somebody_enters_a_person(self, data: st.DataObject, who: str, title: str | None) -> None:
-        """Perhaps one whom another system has already, or even this one."""
-        name = self._system(data)
+    @rule(doings=st.lists(doings, min_size=1, max_size=6))
+    def people_do(self, doings: list[Doing]) -> None:
+        self.steps += 1
+        for each in doings:
+            self._do(each)
+
+    def _do(self, doing: Doing) -> None:
+        name = self._system(doing.system)
+        if doing.what == "enter":
+            self._enter(name, doing)
+            return
+        if doing.what == "found a company":
+            company = COMPANIES[doing.choice % len(COMPANIES)]
+            site = f"https://{company.split()[0].lower()}.example.org"
+            self.office.new(name, {"name": company, "website": site}, resource="companies")
+            return
+        ids = sorted(self.office.held(name))
+        if not ids:
+            return
+        id = ids[doing.record % len(ids)]
+        held = self.office.held(name)[id]
+        match doing.what:
+            case "delete":
+                self._delete(name, id)
+            case "title":
+                title = TITLES[doing.choice % len(TITLES)]
+                if held.get("title") != title:
+                    self._edit(name, id, {"title": title}, doing.after_s, {"title": title})
+            case "company":
+                companies = sorted(self.office.held(name, "companies"))
+                company = companies[doing.choice % len(companies)] if companies else None
+                if held.get("company") != company:
+                    self._edit(name, id, {"company": company}, doing.after_s, {"organisation": company})
+            case "mailbox":
+                self._mailbox(name, id, held, doing)
+            case _:
+                raise AssertionError(doing)
+
+    def _edit(self, name: str, id: str, changes: dict[str, Any], after_s: float, said: dict[str, Any]) -> None:
+        self.office.edit(name, id, changes, after_s=after_s)
+        self._say(name, id, said)
+
+    def _say(self, name: str, id: str, said: dict[str, Any]) -> None:
+        for what, value in said.items():
+            self.memory.said[(name, "people", id), what] = Said(value)
+
+    def _enter(self, name: str, doing: Doing) -> None:
+        """Perhaps somebody whom another system has already, or even this one."""
+        who = sorted(PEOPLE)[doing.record % len(PEOPLE)]
         given, family = PEOPLE[who]
         mail = f"{who}@example.com"
+        title = TITLES[doing.choice % len(TITLES)]
         body = {
             "given_name": given, "family_name": family, "title": title, "email": mail,
             "emails": [{"value": mail, "label": "work"}],
         }  # fmt: skip
         id = self.office.new(name, body)
         if title is not None:
-            self._say(name, "people", id, {"title": title})
+            self._say(name, id, {"title": title})
 
-    @rule(data=st.data(), company=st.sampled_from(COMPANIES))
-    def somebody_enters_a_company(self, data: st.DataObject, company: str) -> None:
-        name = self._system(data)
-        site = f"https://{company.split()[0].lower()}.example.org"
-        self.office.new(name, {"name": company, "website": site}, resource="companies")
+    def _mailbox(self, name: str, id: str, held: dict[str, Any], doing: Doing) -> None:
+        """One comes, or goes if it is there."""
+        mail = f"{held['given_name'].lower()}.{doing.choice % 2}@example.net"
+        before = held.get("emails") or []
+        others = [each for each in before if each["value"] != mail]
+        there = len(others) == len(before)
+        emails = [*others, *([{"value": mail, "label": "home"}] if there else [])]
+        self._edit(name, id, {"emails": emails}, doing.after_s, {f"emails/{mail}": there})
 
-    @rule(data=st.data(), title=st.sampled_from(TITLES), after_s=st.sampled_from([10.0, 1.0]))
-    def somebody_changes_a_title(self, data: st.DataObject, title: str | None, after_s: float) -> None:
-        name = self._system(data)
-        id = self._record(data, name)
-        if id is None or self.office.held(name)[id].get("title") == title:
-            return
-        self.office.edit(name, id, {"title": title}, after_s=after_s)
-        self._say(name, "people", id, {"title": title})
-
-    @rule(data=st.data(), number=st.integers(1, 2), there=st.booleans())
-    def somebody_adds_or_removes_a_mailbox(self, data: st.DataObject, number: int, there: bool) -> None:
-        name = self._system(data)
-        id = self._record(data, name)
-        if id is None:
-            return
-        held = self.office.held(name)[id]
-        mail = f"{held['given_name'].lower()}.{number}@example.net"
-        others = [each for each in held.get("emails") or [] if each["value"] != mail]
-        if there == (len(others) < len(held.get("emails") or [])):
-            return
-        self.office.edit(name, id, {"emails": [*others, *([{"value": mail, "label": "home"}] if there else [])]})
-        self._say(name, "people", id, {f"emails/{mail}": there})
-
-    @rule(data=st.data())
-    def somebody_moves_to_a_company(self, data: st.DataObject) -> None:
-        name = self._system(data)
-        id, company = self._record(data, name), self._record(data, name, "companies")
-        if id is None or company is None or self.office.held(name)[id].get("company") == company:
-            return
-        self.office.edit(name, id, {"company": company})
-        self._say(name, "people", id, {"organisation": company})
-
-    @rule(data=st.data())
-    def somebody_deletes_a_person(self, data: st.DataObject) -> None:
-        name = self._system(data)
-        id = self._record(data, name)
-        if id is None:
-            return
+    def _delete(self, name: str, id: str) -> None:
         self.office.delete(name, id)
         for (place, _), said in self.memory.said.items():
             if place == (name, "people", id):
                 said.sure = False  # perhaps nobody saw it before it went
 
-    @rule(data=st.data())
-    def a_steward_rules_on_a_pair(self, data: st.DataObject) -> None:
-        waiting = stewards.open_reviews(self.office.app)
-        if waiting:
-            stewards.rule_pair(self.office.app, waiting[0]["id"], same=data.draw(st.booleans()), by="test")
+    @rule(same=st.booleans(), which=few)
+    def a_steward_decides(self, same: bool, which: int) -> None:
+        if pairs := stewards.open_reviews(self.office.app):
+            stewards.rule_pair(self.office.app, pairs[0]["id"], same=same, by="test")
             self.memory.free = True
-
-    @rule(data=st.data())
-    def a_steward_settles_a_conflict(self, data: st.DataObject) -> None:
-        waiting = stewards.list_conflicts(self.office.app)
-        if waiting:
+        if waiting := stewards.list_conflicts(self.office.app):
             sides = [waiting[0]["kept"], *waiting[0]["others"]]
-            chosen = data.draw(st.sampled_from(sorted({each["connection"] for each in sides} - {"steward"})))
-            stewards.settle_conflict(self.office.app, waiting[0]["id"], take=chosen, by="test")
+            names = sorted({each["connection"] for each in sides} - {"steward"})
+            stewards.settle_conflict(self.office.app, waiting[0]["id"], take=names[which % len(names)], by="test")
             self.memory.free = True
 
     # --- what goes wrong ---------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), what=st.sampled_from(["before", "after", "refused"]))
-    def the_next_write_fails(self, data: st.DataObject, what: str) -> None:
-        vendor = self.office.vendors[self._system(data)]
-        if vendor.faults_left():
-            return
-        if what == "refused":
-            vendor.fail_next_write("before", Refused("The vendor does not like it."))
-        else:
-            vendor.fail_next_write("before" if what == "before" else "after")
-
-    @rule(data=st.data())
-    def cursors_expire(self, data: st.DataObject) -> None:
-        self.office.vendors[self._system(data)].expire_cursors()
+    @rule(what=st.sampled_from(["before", "after", "refused", "cursor"]))
+    def something_fails(self, what: str) -> None:
+        """In every system, the next time."""
+        for vendor in self.office.vendors.values():
+            if what == "cursor":
+                vendor.expire_cursors()
+            elif vendor.faults_left():
+                continue
+            elif what == "refused":
+                vendor.fail_next_write("before", Refused("The vendor does not like it."))
+            else:
+                vendor.fail_next_write("before" if what == "before" else "after")
 
     # --- what the service does ---------------------------------------------------------------------------------
 
-    @rule(data=st.data(), resource=st.sampled_from(["people", "companies"]))
-    def a_turn(self, data: st.DataObject, resource: str) -> None:
-        self._turn(self._system(data), resource)
+    @rule(system=few, resource=st.sampled_from(["people", "companies"]))
+    def a_turn(self, system: int, resource: str) -> None:
+        self._turn(self._system(system), resource)
+
+    @rule()
+    def a_round(self) -> None:
+        for name in sorted(self.sorts):
+            for resource in ("companies", "people"):
+                self._turn(name, resource)
 
     def _turn(self, name: str, resource: str) -> None:
         vendor = self.office.vendors[name]
@@ -262,9 +290,9 @@ class Firm(RuleBasedStateMachine):
             self.office.tick()
             self.office.full_turn(name, resource)
 
-    @rule(data=st.data(), where=st.sampled_from(SEAMS))
-    def a_turn_that_dies(self, data: st.DataObject, where: str) -> None:
-        name, resource = self._busy_place(data)
+    @rule(where=st.sampled_from(SEAMS), which=few)
+    def a_turn_that_dies(self, where: str, which: int) -> None:
+        name, resource = self._busy_place(which)
 
         def visit(seam: str) -> None:
             if seam == where:
@@ -278,10 +306,10 @@ class Firm(RuleBasedStateMachine):
             self.office.restart()
             self.office.full_turn(name, resource)
 
-    @rule(data=st.data(), where=st.sampled_from(["page_mapped", "write_planned", "write_answered"]))
-    def a_turn_that_is_overtaken(self, data: st.DataObject, where: str) -> None:
+    @rule(where=st.sampled_from(["page_mapped", "write_planned", "write_answered"]), which=few)
+    def a_turn_that_is_overtaken(self, where: str, which: int) -> None:
         """A worker stands still for longer than its lease; another one does the work; then the first goes on."""
-        name, resource = self._busy_place(data)
+        name, resource = self._busy_place(which)
         overtaken = False
 
         def visit(seam: str) -> None:
@@ -294,11 +322,13 @@ class Firm(RuleBasedStateMachine):
         with armed(visit):
             self.office.full_turn(name, resource)
 
-    @rule(data=st.data())
-    def another_system_is_read_while_we_send(self, data: st.DataObject) -> None:
-        name, other = self._system(data), self._system(data)
+    @rule(which=few, system=few, doing=doings)
+    def people_and_another_worker_are_busy_while_we_send(self, which: int, system: int, doing: Doing) -> None:
+        name, _ = self._busy_place(which)
+        other = self._system(system)
         if name == other:
             return
+        self._do(replace(doing, system=system))
         busy = False
 
         def visit(seam: str) -> None:
@@ -312,6 +342,7 @@ class Firm(RuleBasedStateMachine):
 
     # --- at rest -----------------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.steps >= 4)
     @rule()
     def rest(self) -> None:
         self._rest(quiet_rounds=1)
@@ -324,6 +355,7 @@ class Firm(RuleBasedStateMachine):
         self._come_to_rest(quiet_rounds)
         self._check()
         self.memory = Memory()
+        self.steps = 0
 
     def _come_to_rest(self, quiet_rounds: int) -> None:
         office = self.office
@@ -478,7 +510,7 @@ def run(shared: Office, examples: int) -> None:
         machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=50 if LONG else 20,
+            stateful_step_count=40 if LONG else 15,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
         ),

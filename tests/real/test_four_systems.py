@@ -121,7 +121,7 @@ class Firm:
     def row(self, mail: str) -> str:
         """A person's id in the CRM."""
         with self.crm.lock:
-            return next(id_ for id_, row in self.crm.tables["Contact"].items() if str(row["Email"]).lower() == mail)
+            return next(id_ for id_, row in self.crm.tables["Contact"].items() if str(row.get("Email")).lower() == mail)
 
     def party(self, mail: str) -> tuple[str, str]:
         """A person's id in Tryton, and that of the mechanism with this e-mail."""

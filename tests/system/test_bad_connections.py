@@ -108,7 +108,7 @@ def test_a_setting_that_is_missing_or_misspelt_is_named(simple: Installation, ve
     assert (lacking.code, "client_id" in lacking.text, "consumer key" in lacking.text) == (2, True, True)
     odd = simple.connect("crm", "salesforce", {**given, "basurl": "x"})
     assert (odd.code, "no setting 'basurl'" in odd.text, "base_url" in odd.text) == (2, True, True)
-    assert simple.run("connect", "check", "crm").code == 2
+    assert simple.run("connect", "check", "crm").code == 3
 
 
 @systems

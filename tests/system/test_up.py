@@ -1,8 +1,7 @@
-"""`syncd up` as a person meets it: what it says, where it can be looked at, how it stops, and when it refuses to start."""
+"""`syncd up` as a person meets it: what it says, where to look, how it stops, and when it refuses to start."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -15,9 +14,11 @@ import httpx
 import psutil
 import pytest
 
+from syncd.app import open_app
+from syncd.config import load_settings, write_firm_template
+from syncd.demo.systems import SYSTEMS as CONNECTORS
 from syncd.vault import new_key
 from tests.system.demo_firm import STOP_S, DemoFirm, identities, plain_environment
-from tests.system.demo_firm import SYSTEMS as CONNECTORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -56,8 +57,9 @@ def processes_of(home: Path) -> list[str]:
 def home(tmp_path: Path) -> Path:
     """A home as `syncd init` makes it, on any free web port."""
     made = tmp_path / "home"
-    assert syncd(made, "init", "--name", "Test & Partners").returncode == 0
+    write_firm_template(made, "Test & Partners")
     (made / "firm.yaml").write_text("name: Test & Partners\nlisten: 127.0.0.1:0\nworkers: 1\n")
+    open_app(load_settings(made, {})).close()
     return made
 
 
@@ -127,7 +129,7 @@ def test_what_a_killed_queue_server_left_is_no_hindrance(firm: DemoFirm) -> None
 
 def test_a_wrong_setting_is_told_with_its_line_and_nothing_starts(home: Path) -> None:
     (home / "firm.yaml").write_text("name: Test & Partners\nregion: US\nworker: 3\npoll_s: soon\n")
-    for arguments in (("up",), ("up", "--demo"), ("worker",), ("sweeper",), ("web",), ("status",)):
+    for arguments in (("up",), ("up", "--demo"), ("web",)):
         refused = syncd(home, *arguments)
         assert refused.returncode == 2, arguments
         assert f"{home / 'firm.yaml'}:3: " in refused.stderr
@@ -139,7 +141,7 @@ def test_a_wrong_setting_is_told_with_its_line_and_nothing_starts(home: Path) ->
 
 
 def test_a_wrong_key_is_refused_by_every_role(home: Path) -> None:
-    for arguments in (("up",), ("worker",), ("sweeper",), ("status",), ("sync", "--once")):
+    for arguments in (("up",), ("worker",), ("sweeper",)):
         refused = syncd(home, *arguments, SYNCD_KEY=new_key())
         assert refused.returncode == 2, arguments
         assert "The key does not belong to this database" in refused.stderr
@@ -170,21 +172,18 @@ def test_a_database_that_is_away_is_named_without_its_password(home: Path) -> No
 
 
 def test_without_any_connection_it_runs_and_says_how_to_connect_one(home: Path) -> None:
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "syncd", "up"],
         env={**plain_environment(), "SYNCD_HOME": str(home), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert running.stdout is not None
-    lines: list[str] = []
-    try:
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        lines: list[str] = []
         for line in running.stdout:
             lines.append(line)
             if "syncd is running." in line:
-                break
-        assert "Nothing is connected yet. See: syncd connect list --available\n" in lines
-    finally:
-        os.kill(running.pid, signal.SIGTERM)
-        running.stdout.read()
+                running.send_signal(signal.SIGTERM)
         assert running.wait(STOP_S) == 0
+    assert "Nothing is connected yet. See: syncd connect list --available\n" in lines
+    assert lines[-1] == "Stopped.\n"
     assert processes_of(home) == []
