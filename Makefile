@@ -33,7 +33,7 @@ check: $(VENV)/.test
 	$(PYTEST) -m "not slow and not real"
 
 bench: $(VENV)/.test
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.run
 
 clean:
 	rm -rf $(VENV) .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -22,8 +22,8 @@ PAGES_A_BATCH = 10
 Row = tuple[Any, ...]
 
 TABLES = {
-    "contacts": "id bigint PRIMARY KEY, etag text, type text, name text, prefix text, first_name text, middle_name text,"
-    " last_name text, title text, date_of_birth text, is_client boolean, created_at text, updated_at text, company bigint",
+    "contacts": "id bigint PRIMARY KEY, etag text, type text, name text, prefix text, first_name text, middle_name text,"  # noqa: E501
+    " last_name text, title text, date_of_birth text, is_client boolean, created_at text, updated_at text, company bigint",  # noqa: E501
     "emails": "contact bigint, id bigint, address text, label text, is_primary boolean, PRIMARY KEY (contact, id)",
     "phones": "contact bigint, id bigint, number text, label text, is_primary boolean, PRIMARY KEY (contact, id)",
     "addresses": "contact bigint, id bigint, label text, street text, city text, province text, postal_code text,"
@@ -86,7 +86,7 @@ def _rows(raw: dict[str, Any], batch: dict[str, list[Row]]) -> None:
     id_, company = raw["id"], raw["company"]
     batch["contacts"].append(
         (
-            id_, raw["etag"], raw["type"], raw["name"], raw["prefix"], raw["first_name"], raw["middle_name"], raw["last_name"],
+            id_, raw["etag"], raw["type"], raw["name"], raw["prefix"], raw["first_name"], raw["middle_name"], raw["last_name"],  # noqa: E501
             raw["title"], raw["date_of_birth"], raw["is_client"], raw["created_at"], raw["updated_at"],
             company and company["id"],
         )

@@ -44,12 +44,12 @@ _TITLES = "Owner|Director|General Counsel|Controller|Office Manager|Trustee|Engi
 _STREETS = "Main Oak Cedar Lake Hill Park Pine Maple River Church Mill Spring".split()
 _KINDS = "Street|Avenue|Road|Lane|Drive|Court".split("|")
 _CITIES = "Springfield IL|Fairview TX|Riverside CA|Franklin TN|Greenville SC|Madison WI|Salem OR|Bristol CT".split("|")
-_AREAS = """201 202 203 205 206 207 208 209 210 212 213 214 215 216 217 218 219 225 228 229 231 234 239 240 248 251 252 253
+_AREAS = """201 202 203 205 206 207 208 209 210 212 213 214 215 216 217 218 219 225 228 229 231 234 239 240 248 251 252 253  # noqa: E501
 254 256 260 262 267 269 270 276 281 301 302 303 304 305 307 308 309 310 312 313 314 315 316 317 318 319 320 321 323 325
 330 334 336 337 339 347 351 352 360 361 386 401 402 404 405 406 407 408 409 410 412 413 414 415 417 419 423 424 425 432
 434 435 440 443 469 478 479 480 484 501 502 503 504 505 507 508 509 510 512 513 515 516 517 518 520 530 540 541 551 559
 561 562 563 567 570 571 573 574 580 585 586 601 602 603 605 606 607 608 609 610 612 614 615 616 617 618 619 620 623 626
-630 631 636 641 646 650 651 660 661 662 678 682 701 702 703 704 706 707 708 712 713 714 715 716 717 718 719 720""".split()
+630 631 636 641 646 650 651 660 661 662 678 682 701 702 703 704 706 707 708 712 713 714 715 716 717 718 719 720""".split()  # noqa: E501
 _SOURCES = "Referral|Web site|Bar association|Returning client|Advertisement".split("|")
 _FORMS = "LLC|Inc.|LLP|Ltd.|Corporation".split("|")
 
@@ -132,7 +132,7 @@ def contact(number: int, edited_at: str | None = None, times: int = 0) -> bytes:
             "field_type": "text_line",
             "value": (_SOURCES[mix(number, 17) % 5], "English")[n],
             "custom_field": {"id": 4711 + n, "etag": '"c0ffee"'},
-        }  # fmt: skip
+        }
         for n in range(1 + mix(number, 18) % 2)
     ]
     title = None if is_company else _TITLES[mix(number, 19) % len(_TITLES)] + (f" {times}" if times else "")

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, so that its memory is its own: `python -m bench.task NAME ARGUMENTS-AS-JSON`.
+"""One measurement in a process of its own, so that its memory is its own: `python -m bench.task NAME JSON`.
 
 Prints one JSON line: seconds of the work itself (without starting Python), peak memory, and what was done, so that
 `bench.run` can tell whether the work was right.
@@ -12,6 +12,7 @@ import logging
 import pstats
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,15 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 
 from bench import floor
+from connectors import registry
+from connectors.contract import Resource
+from connectors.memory import MemoryVendor
+from connectors.salesforce.sandbox import SalesforceSandbox
 from syncd import connections
 from syncd.app import App, open_app
 from syncd.config import Firm, Settings
 from syncd.connecting import open_connection
+from syncd.once import sync_once
 from syncd.pull import pull
 from syncd.store.database import reading
 from syncd.store.tables import edges, identity_keys, links, records, reviews, turns
@@ -77,7 +83,7 @@ def connect(base_url: str, database_url: str, home: str) -> dict[str, Any]:
     """A fresh store with the connection in it, as a firm has it before its first sync."""
     app = opened(database_url, home)
     given = {
-        "base_url": base_url, "client_id": "bench", "client_secret": "bench", "refresh_token": "bench", "access_token": "bench",
+        "base_url": base_url, "client_id": "bench", "client_secret": "bench", "refresh_token": "bench", "access_token": "bench",  # noqa: E501
     }  # fmt: skip
     connections.add(app, NAME, "clio", given)
     app.close()
@@ -150,12 +156,51 @@ def place(file: str, line: int, function: str) -> str:
     return function if file == "~" else f"{'/'.join(Path(file).parts[-2:])}:{line} {function}"
 
 
+def calls(home: str, people: int) -> dict[str, Any]:
+    """How many requests it takes to make, and then to change, so many contacts in the CRM."""
+    folder = Path(tempfile.mkdtemp(dir=home))
+    vendor = MemoryVendor(resources=(Resource("people"), Resource("companies")), name="bench-people")
+    app = opened(f"sqlite:///{folder}/calls.db", str(folder))
+    with SalesforceSandbox(accounts=0, contacts=0, opportunities=0, tasks=0) as crm:
+        connections.add(app, "people", "memory", {"vendor": "bench-people"}, live=True)
+        connections.add(app, "crm", "salesforce", crm.settings, live=True)
+        for number in range(people):
+            mail = f"person.{number}@example.com"
+            body = {"given_name": f"Given{number}", "family_name": f"Family{number}", "email": mail}
+            vendor.person_creates("people", {**body, "emails": [{"value": mail, "label": "work"}]}, str(number))
+        sync_once(app)
+        sync_once(app)
+        made, writes_made = len(crm.log), _collections(crm)
+        for number in range(people):
+            vendor.person_edits("people", str(number), {"title": "Partner"})
+        sync_once(app)
+        sync_once(app)
+        held = [row for row in crm.org.tables["Contact"].values() if row.get("Title") == "Partner"]
+        assert len(held) == people, f"{len(held)} of {people} contacts were changed"
+        update = _collections(crm) - writes_made
+    app.close()
+    size = registry.spec("salesforce").facts.batch_max
+    return {
+        "people": people,
+        "create": writes_made,
+        "update": update,
+        "least": -(-people // size),
+        "reads": len(crm.log) - writes_made - update,
+        "requests_to_create": made,
+    }
+
+
+def _collections(crm: SalesforceSandbox) -> int:
+    return sum(bool(entry.wrote) for entry in crm.log)
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "bare": bare,
     "floor": least,
     "connect": connect,
     "sync": sync,
     "analyse": analyse,
+    "calls": calls,
 }
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from connectors.contract import Checked, Facts
+
+
+CHECK_MAX = timedelta(minutes=2)
+"""A check takes seconds; one that is older was interrupted."""
 
 
 class CannotConnect(Exception):
@@ -84,12 +89,8 @@ def add(
         raise CannotConnect(f"There is no zone {chosen!r}. There are: {', '.join(ZONES)}.")
     settings = {key: value for key, value in values.items() if value and not known[key].secret}
     secrets = {key: value for key, value in values.items() if value and known[key].secret}
-    with reading(app.engine) as sql:
-        if sql.execute(select(connections.c.name).where(connections.c.name == name)).first() is not None:
-            raise CannotConnect(
-                f"There is already a connection named {name!r}. Choose another name or remove it first."
-            )
     now = iso(app.clock.now())
+    _make_room(app, name)
     row = {
         "name": name, "connector": connector, "account": f"checking:{name}", "label": "", "zone": chosen,
         "settings": json.dumps(settings), "secrets": sealed(app, name, secrets), "secrets_version": 1,
@@ -108,6 +109,25 @@ def add(
             sql.execute(delete(connections).where(connections.c.name == name))
         raise
     return Added(name, checked, resources)
+
+
+def _make_room(app: App, name: str) -> None:
+    """Refuse a name that is taken; what an interrupted check left behind goes."""
+    with app.engine.begin() as sql:
+        found = sql.execute(
+            select(connections.c.mode, connections.c.created_at).where(connections.c.name == name)
+        ).one_or_none()
+        if found is None:
+            return
+        if found.mode != "checking":
+            raise CannotConnect(
+                f"There is already a connection named {name!r}. Choose another name or remove it first."
+            )
+        if found.created_at > iso(app.clock.now() - CHECK_MAX):
+            raise CannotConnect(
+                f"{name!r} is being connected just now. If that was interrupted, try again in two minutes."
+            )
+        sql.execute(delete(connections).where(connections.c.name == name, connections.c.mode == "checking"))
 
 
 def _checked(app: App, name: str) -> Checked:

@@ -177,7 +177,7 @@ class Delivery:
         for row, record in zip(rows, found, strict=True):
             happened = False
             if record is None:
-                if row["operation"] == "create" and self._may_still_appear(row):
+                if self._may_still_appear(row):
                     later.append(row["canonical_id"])
                     continue
             elif row["operation"] == "create":
@@ -208,7 +208,7 @@ class Delivery:
                     .where(self._here(), among(sql, intents.c.canonical_id, later))
                     .values(state="unknown", due_at=iso(self.app.clock.now() + timedelta(seconds=1)))
                 )
-                if self.connector.spec.facts.repeat_guard == "none":
+                if self.connector.spec.facts.repeat_guard == "none" or self.caps.fetch is None:
                     here = (turns.c.connection == self.lease.connection, turns.c.resource == self.lease.resource)
                     sql.execute(update(turns).where(*here).values(pull_due_at=self.now()))
             if outcomes:
@@ -220,16 +220,16 @@ class Delivery:
         self.reconciler.commit(self.reconciler.prepare(arrivals), finish)
 
     def _may_still_appear(self, row: Mapping[str, Any]) -> bool:
-        """A record that was not found may exist all the same.
+        """What was not found may have happened all the same.
 
-        Lists lag. And where our key is not kept, it is looked for by content, which people may have changed since: a
-        pull after the request shows it to matching, too.
+        Lists lag. And without our key it is looked for by content, which people may have changed since: a pull after
+        the request shows it to matching, too. Where nothing can be fetched, only a pull can show an update.
         """
         facts = self.connector.spec.facts
         if not row["sent_at"]:
             return False
         visible = iso(from_iso(row["sent_at"]) + timedelta(seconds=facts.read_lag_s))
-        if facts.repeat_guard == "own-id":
+        if facts.repeat_guard == "own-id" and row["operation"] == "create":
             return visible > self.now()
         with reading(self.app.engine) as sql:
             pulled = sql.execute(
@@ -548,6 +548,8 @@ def deliver(
         with app.engine.begin() as sql:
             run.requests = requests()
             run.store(sql, ended=True, problem=delivery.failure.message if delivery.failure is not None else None)
+    if delivery.done:
+        log.info("records_written", connection=lease.connection, resource=lease.resource, records=delivery.done)
     if delivery.failure is not None:
         raise delivery.failure
     return delivery.done

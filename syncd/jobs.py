@@ -179,7 +179,7 @@ def look(hint: str) -> None:
         log.exception("look_failed", hint=hint)
     else:
         took_s = round(time.monotonic() - started, 3)
-        (log.info if turns else log.debug)("looked", hint=hint, turns=turns, took_s=took_s)
+        log.debug("looked", hint=hint, turns=turns, took_s=took_s)  # every few seconds; what was done is said there
 
 
 ADMITTED: Final[dict[str, Callable[..., None]]] = {"syncd.jobs.look": look}

@@ -147,7 +147,7 @@ class _Lines(logging.Formatter):
         # Redacted while still apart: escaping for JSON could change a secret's letters and hide it from the redactor,
         # and a mark set into finished JSON could break it.
         with _redacting:
-            clean = _redactor.value(event)
+            clean = _clean(event)
         shown = _visible(clean)
         return self._human_line(shown) if self._human else json.dumps(shown, ensure_ascii=False)
 
@@ -204,6 +204,14 @@ def _plain(value: object) -> Any:
             return sorted((_plain(item) for item in list(value)[:50]), key=str)
         case _:
             return f"({type(value).__name__})"
+
+
+def _clean(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Secrets cut out of the values. The names are ours and stay: a password may well be the word "event"."""
+    return {
+        name: _clean(value) if isinstance(value, dict) else _redactor.value({name: value}).popitem()[1]
+        for name, value in event.items()
+    }
 
 
 def _visible(value: Any) -> Any:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from connectors.contract import Capabilities, Connector, Cursor, Page, Record, Version
 from syncd import logs
 from syncd.clock import iso
-from syncd.reconcile import Arrival, Counts, Look, Reconciler, owe_all
+from syncd.reconcile import Arrival, Counts, Reconciler, owe_all
 from syncd.runs import Run
 from syncd.store.database import reading
 from syncd.store.tables import dead_letters, links, turns
@@ -40,11 +40,11 @@ log = logs.get("pull")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A page, when it was asked for, and what its records say."""
+    """A page when it was looked at: its records, where to go on, and when it was asked for."""
 
-    page: Page
-    at: str
     arrivals: list[Arrival]
+    resume: Cursor | None
+    at: str
 
 
 def pull(
@@ -94,7 +94,7 @@ def pull(
     # Later readings meet mostly what is known already, so only a first one is mapped before it is compared.
     is_first = not turn["pulled_once"]
     pages = PagesAhead(
-        lambda: connector.pull(resource, cursor), app, lambda record: reconciler.look(record, is_new=is_first)
+        lambda: connector.pull(resource, cursor), app, lambda record: reconciler.arrived(record, is_new=is_first)
     )
     try:
         with collected_per_batch() as collect:
@@ -103,10 +103,10 @@ def pull(
             for asked in chain(pages, (None,)):
                 if asked is not None:
                     batch.append(asked)
-                    size += len(asked.page.records)
+                    size += len(asked.arrivals)
                     if size < BATCH_RECORDS:
                         continue
-                resume = [each.page.resume for each in batch if each.page.resume is not None]
+                resume = [each.resume for each in batch if each.resume is not None]
                 if resume:
                     cursor = resume[-1]
                 finished = asked is None
@@ -202,18 +202,17 @@ class PagesAhead:
     Errors come out where the page would have; close ends the thread.
     """
 
-    def __init__(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Look]) -> None:
+    def __init__(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Arrival]) -> None:
         self._queue: queue.Queue[Asked | BaseException | None] = queue.Queue(PAGES_AHEAD)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(start, app, look), name="pages-ahead", daemon=True)
         self._thread.start()
 
-    def _run(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Look]) -> None:
+    def _run(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Arrival]) -> None:
         try:
             at = iso(app.clock.now())
             for page in start():
-                arrivals = [Arrival(each, look=None if each.deleted else look(each)) for each in page.records]
-                self._put(Asked(page, at, arrivals))
+                self._put(Asked([look(record) for record in page.records], page.resume, at))
                 if self._closed.is_set():
                     return
                 at = iso(app.clock.now())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
+from connectors.contract import JSON, Record
 from mappings.compile import RecordMapping, Unreadable
 from syncd.clock import from_iso, iso
 from syncd.core.claims import (
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import ColumnElement
 
-    from connectors.contract import Record
     from syncd.app import App, Target, World
     from syncd.turns import Lease
 
@@ -72,11 +72,12 @@ DELETED = b"deleted"
 FLIP = "flip"
 FLIP_WINDOW = timedelta(hours=1)
 REFERENCE = "?"
+BODILESS: JSON = {}
 
 
 @dataclass(slots=True)
 class Look:
-    """What a record says by itself, without the store. Made by `Reconciler.look`, in any thread.
+    """What a record says by itself, without the store.
 
     lens, values, at, keys  once mapped; lens is None when no mapping applies, unread tells why values is None
     """
@@ -98,7 +99,7 @@ class Arrival:
     wrote      it is the vendor's answer to our write of these flat values (what we meant); {} when it is known that
                nothing of ours is in it; None when that is not known
     canonical  it was made for this canonical record
-    look       it was looked at before, by the thread that downloads
+    look       it was looked at before, by the thread that downloads; the record is then kept without its body
     """
 
     record: Record
@@ -147,6 +148,7 @@ class Prepared:
     revived: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     observed_at: str = ""
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -173,22 +175,33 @@ class Reconciler:
 
     # --- before the transaction --------------------------------------------------------------------------------
 
-    def look(self, record: Record, *, is_new: bool = False) -> Look:
-        """Hash a record; map it too where it is probably new to us. Touches nothing but its arguments."""
-        body = orjson.dumps(record.body)
-        look = Look(body, blake2b(body, digest_size=16, key=self.salt).digest())
-        if is_new:
-            self._map(record, look)
-        return look
+    def arrived(self, record: Record, *, is_new: bool) -> Arrival:
+        """A record on its way to `prepare`, already hashed, and mapped where it is probably new to us. For any thread.
 
-    def _map(self, record: Record, look: Look) -> None:
+        Its body is let go at once: thousands of decoded bodies fill the memory, and are slow to free when cold.
+        """
+        if record.deleted:
+            return Arrival(record)
+        look = self._look(record)
+        if is_new:
+            self._map(record.body, look)
+        return Arrival(Record(record.id, record.version, BODILESS), look=look)
+
+    def _look(self, record: Record) -> Look:
+        body = orjson.dumps(record.body)
+        return Look(body, blake2b(body, digest_size=16, key=self.salt).digest())
+
+    def _map(self, body: JSON, look: Look) -> None:
         look.is_mapped = True
-        look.lens = lens = next((each for each in self.lenses if each.applies(record.body)), None)
-        if lens is None:
+        for lens in self.lenses:
+            if lens.applies(body):
+                break
+        else:
             return
+        look.lens = lens
         try:
-            look.values = lens.get(record.body)
-            look.at = lens.modified_at(record.body)
+            look.values = lens.get(body)
+            look.at = lens.modified_at(body)
         except Unreadable as error:
             look.unread = str(error)
             return
@@ -200,7 +213,7 @@ class Reconciler:
         asked_at  when the listing that brought them was asked for: a list that lags behind our own write is not news
         again     map even what did not change (the mapping itself changed)
         """
-        prepared = Prepared(observed_at=iso(self.app.clock.now()))
+        prepared = Prepared(observed_at=iso(self.app.clock.now()), again=again)
         counts = prepared.counts
         counts.pulled = len(arrivals)
         known, buried = self._known([arrival.record.id for arrival in arrivals])
@@ -220,17 +233,17 @@ class Reconciler:
                 else:
                     counts.unchanged += 1
                 continue
-            look = arrival.look or self.look(record)
+            look = arrival.look or self._look(record)
             fingerprint = look.fingerprint
             if before is not None and arrival.wrote is None and not again:
                 if before[0] == fingerprint and before[1]:
                     counts.unchanged += 1
                     continue
-                if asked_at is not None and self._lags(before[2], asked_at) and not self._is_newer(record):
+                if asked_at is not None and self._lags(before[2], asked_at) and not self._is_newer(record.id, look):
                     counts.unchanged += 1
                     continue
             if not look.is_mapped:
-                self._map(record, look)
+                self._map(record.body or orjson.loads(look.body), look)
             lens = look.lens
             if lens is None:
                 counts.unchanged += 1
@@ -250,17 +263,8 @@ class Reconciler:
                 prepared.dead.append((record.id, fingerprint, look.unread, remedy))
                 counts.dead += 1
                 continue
-            prepared.readings.append(
-                Reading(
-                    arrival,
-                    lens,
-                    look.values,
-                    look.at or prepared.observed_at,
-                    fingerprint,
-                    look.body.decode(),
-                    look.keys,
-                )
-            )
+            at, body = look.at or prepared.observed_at, look.body.decode()
+            prepared.readings.append(Reading(arrival, lens, look.values, at, fingerprint, body, look.keys))
         seam("page_mapped")
         return prepared
 
@@ -290,19 +294,19 @@ class Reconciler:
             return False
         return asked_at < iso(from_iso(written_at) + timedelta(seconds=self.facts.read_lag_s))
 
-    def _is_newer(self, record: Record) -> bool:
+    def _is_newer(self, vendor_id: str, look: Look) -> bool:
         """Changed after our own write, by the vendor's clock: then it is news, however much its lists lag."""
         with read_only(self.app.engine) as sql:
             row = sql.execute(
                 select(links.c.body, links.c.kind).where(
                     links.c.connection == self.connection,
                     links.c.resource == self.resource,
-                    links.c.vendor_id == record.id,
+                    links.c.vendor_id == vendor_id,
                 )
             ).one()
         for lens in self.lenses:
             if lens.kind == row.kind:
-                now, known = lens.modified_at(record.body), lens.modified_at(orjson.loads(row.body))
+                now, known = (lens.modified_at(orjson.loads(body)) for body in (look.body, row.body))
                 return now is not None and known is not None and now > known
         return False
 
@@ -469,7 +473,7 @@ class Page:
             wrote = self._found_ours(reading)
         edits = see(
             state, reading.values, reading.at, self.world.same(kind),
-            wrote=wrote, new_fields=reading.lens.lines, silent=silent(reading.lens),
+            wrote=wrote, new_fields=reading.lens.lines if self.prepared.again else (), silent=silent(reading.lens),
         )  # fmt: skip
         source = Source(self.r.connection, self.r.resource, arrival.record.id)
         touched.edits.extend((source, edit) for edit in edits)
@@ -1069,7 +1073,8 @@ class Page:
             "value": settled.value,
         }
         return {
-            "id": self.app.new_id(), "canonical_id": canonical, "field": name, "state": state, "reason": reason or settled.reason,
+            "id": self.app.new_id(), "canonical_id": canonical, "field": name, "state": state,
+            "reason": reason or settled.reason,
             "kept": orjson.dumps(kept).decode(), "values": orjson.dumps(claims).decode(), "opened_at": self.now,
             "closed_at": self.now if state == "decided" else None, "closed_by": "rule" if state == "decided" else None,
         }  # fmt: skip

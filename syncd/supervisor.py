@@ -31,6 +31,7 @@ log = logs.get("supervisor")
 
 COMMAND: Final = (sys.executable, "-m", "syncd")
 STOP_S: Final = 12.0  # for web, workers and sweeper together; then by force. The queue server follows
+EXTRA_S: Final = 3.0  # for what the caller asked for besides
 FORCE_S: Final = 1.0
 ADDRESS_WAIT_S: Final = 4.0  # a web process whose supervisor was killed needs a moment to let go of its address
 PAUSE_FIRST_S: Final = 0.5
@@ -155,7 +156,8 @@ class _Everything:
                 self._announce("Queue server started.")
             for kept in (*self._extra, *self._own):
                 kept.start()
-                self._announce(f"Started {kept.child.name}.")
+                if kept.child.lasting:
+                    self._announce(f"Started {kept.child.name}.")
             self._announce(f"syncd is running. Status: {self._page} Stop it with Ctrl-C.")
             while not self._asked.times:
                 self._keep()
@@ -199,7 +201,7 @@ class _Everything:
         self._announce("Stopping.")
         # Web and sweeper first give no new work, workers finish the turn in hand; then those that they talk to.
         self._end(self._own, STOP_S)
-        self._end(self._extra, FORCE_S)
+        self._end(self._extra, EXTRA_S)
         if self._server is not None:
             self._server.stop(FORCE_S)
         self._end_strays()

@@ -137,22 +137,17 @@ _OPERATIONS = (
 
 
 def _planned(entry: Mapping[str, Any]) -> Iterator[Part]:
+    target = escape(str(entry["vendor_id"])) if entry["vendor_id"] else "[green]new[/green]"
+    deletes = "[red]delete[/red] " if entry["operation"] == "delete" else ""
     place = f"[bold]{entry['connection']}/{entry['resource']}[/bold]"
-    whose = f"{entry['kind']} {entry['record']}"
-    target = escape(str(entry["vendor_id"] or ""))
+    yield f"{place}  {deletes}{target}  ({entry['kind']} {entry['record']})"
     match entry["operation"]:
-        case "create":
-            yield f"{place}  [green]new[/green], for {whose}"
-        case "delete":
-            yield f"{place}  [red]delete[/red] {target}, for {whose}"
         case "wait":
-            yield f"{place}  {target or 'new'}, for {whose}: waits until {entry['for']} has a record there"
+            yield f"    waits until {entry['for']} has a record there"
         case "review":
-            yield f"{place}  {target or 'new'}, for {whose}: may be the same as another, syncd review list"
+            yield "    waits until somebody has said whether it is the same as another: syncd review list"
         case "refused":
-            yield f"{place}  {target or 'new'}, for {whose}: {escape(str(entry['why']))}"
-        case _:
-            yield f"{place}  {target}, for {whose}"
+            yield f"    held by a rule: {escape(str(entry['why']))}"
     for change in entry["changes"]:
         before = f"{escape(text_of(change['before']))} → " if entry["vendor_id"] else ""
         yield f"    {change['field']}: {before}{escape(text_of(change['after']))}"

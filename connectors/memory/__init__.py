@@ -111,7 +111,7 @@ class Contents:
 
     rows: dict[str, dict[str, Row]] = field(default_factory=dict)
     moment: int = 0
-    expired: int = 0  # cursors below this moment are refused
+    expired: int = 0  # how often all cursors were expired; a cursor of an earlier time is refused
 
     def rows_of(self, resource: str) -> dict[str, Row]:
         return self.rows.setdefault(resource, {})
@@ -203,8 +203,7 @@ class MemoryVendor:
     def expire_cursors(self) -> None:
         """Every cursor given so far is refused with CursorExpired from now on."""
         with self._changing() as now:
-            now.moment += 1
-            now.expired = now.moment
+            now.expired += 1
 
     def forget_faults(self) -> None:
         """Writes work again, whatever was to fail next."""
@@ -220,8 +219,9 @@ class MemoryVendor:
         """One page of changes after the cursor in the order of change, and whether more follow."""
         with self._reading() as now:
             self.reads += 1
-            after = int(since) if since is not None else 0
-            if since is not None and after < now.expired:
+            given, _, moment = (since or f"{now.expired}.0").partition(".")
+            after = int(moment)
+            if int(given) < now.expired:
                 raise CursorExpired("The vendor has forgotten this cursor.")
             feed = self.spec.facts.deletions == "feed" and since is not None
             rows = sorted(
@@ -232,7 +232,7 @@ class MemoryVendor:
             # A record that changes while we list moves behind the end of the list, so every page's end is safe. After
             # the last page the counter itself is the cursor: no change of this resource up to it is missing.
             more = len(rows) > len(page)
-            resume = Cursor(str(page[-1].moment if more else now.moment))
+            resume = Cursor(f"{now.expired}.{page[-1].moment if more else now.moment}")
             return Page(tuple(self._shown(row) for row in page), resume), more
 
     def api_fetch(self, resource: str, ids: Sequence[str]) -> tuple[Record, ...]:

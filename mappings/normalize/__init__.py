@@ -16,7 +16,7 @@ from mappings.normalize.text import tidy
 __all__ = ["Normalizer", "normalizer"]
 
 _CACHE_SIZE = 8192
-"""Enough for the records of a few pages: most values of a firm come once, and a large cache costs more than it saves."""
+"""Enough for the records of a few pages: most values of a firm come once, and a large cache costs time."""
 
 
 class Normalizer:

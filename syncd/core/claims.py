@@ -94,13 +94,6 @@ class LinkState:
         """What we consider the system to hold: what we meant, where the vendor only rendered it differently."""
         return self.ours[name] if name in self.ours else self.base.get(name)
 
-    def has_read(self, name: str) -> bool:
-        """Whether this scalar or set was ever part of a reading."""
-        if name in self.base or name in self.held:
-            return True
-        prefix = name + "/"
-        return any(key.startswith(prefix) for key in self.base)
-
     def document(self) -> Values:
         """The stored form: the first reading once, and only what differs from it beside it."""
         return encode(self)
@@ -168,8 +161,9 @@ def see(
 
     wrote       this reading is the vendor's answer to our write of these flat values (what we meant): whatever
                 it shows for them is the vendor's rendition and becomes the base, without a claim
-    new_fields  scalar or set names that the mapping may read for the first time: where this is so, their values are a
-                first meeting, not an edit
+    new_fields  scalar or set names that we may look at for the first time, because the mapping or the link is new:
+                where nothing was known, their values are a first meeting, not an edit. Otherwise a value in a field
+                that the vendor never showed before is an edit: many leave empty fields out of what they send
     silent      scalar or set names that are only ever written: what they show is the base, never a claim
 
     Laws: seeing twice is seeing once; seeing the base changes nothing; an answer to a write makes no claim on
@@ -183,12 +177,7 @@ def see(
         return ()
     flat = flatten(values)
     sets = covered(values)
-    fresh = frozenset(name for name in new_fields if not state.has_read(name))
-    for name in sets:
-        # A set that was read and is empty leaves no trace in the base: its first element would not pass for an edit.
-        if name not in state.held:
-            state.held = {**state.held, name: {}}
-            state.held_at = state.held_at or at
+    fresh = frozenset(new_fields)
     for name, value in state.base.items():
         if value is not None and name not in flat and "/" in name and name.partition("/")[0] in sets:
             flat[name] = None

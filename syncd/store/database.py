@@ -56,7 +56,9 @@ def open_engine(url: str) -> Engine:
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA cache_size=-65536")
-        cursor.execute("PRAGMA mmap_size=268435456")
+        # A first reading writes some megabytes a batch: with the default of 1,000 pages each would be copied at once.
+        cursor.execute("PRAGMA wal_autocheckpoint=8000")
+        cursor.execute("PRAGMA journal_size_limit=67108864")
         cursor.close()
 
     @event.listens_for(engine, "begin")

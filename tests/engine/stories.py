@@ -59,9 +59,15 @@ def state(office: Office) -> dict[str, Any]:
         resources = [resource.name for resource in vendor.spec.resources]
         held = {resource: vendor.look(resource) for resource in resources}
         for resource in resources:
-            found[f"{name}/{resource}"] = sorted((_plain(body, held) for body in held[resource].values()), key=orjson.dumps)
+            found[f"{name}/{resource}"] = sorted(
+                (_plain(body, held) for body in held[resource].values()), key=orjson.dumps
+            )
     with reading(office.app.engine) as sql:
-        alive = select(records.c.kind, records.c.status).where(records.c.status != "merged").order_by(records.c.kind, records.c.status)
+        alive = (
+            select(records.c.kind, records.c.status)
+            .where(records.c.status != "merged")
+            .order_by(records.c.kind, records.c.status)
+        )
         found["records"] = [tuple(row) for row in sql.execute(alive)]
         linked = select(links.c.connection, links.c.resource, links.c.alive)
         found["links"] = sorted(tuple(row) for row in sql.execute(linked))

@@ -21,7 +21,13 @@ ISSUED = {"number": "1", "matter": "m", "status": "issued", "total": "750.00", "
 
 def person(given: str, family: str, **more: Any) -> dict[str, Any]:
     mail = f"{given.lower()}@example.com"
-    return {"given_name": given, "family_name": family, "email": mail, "emails": [{"value": mail, "label": "work"}], **more}
+    return {
+        "given_name": given,
+        "family_name": family,
+        "email": mail,
+        "emails": [{"value": mail, "label": "work"}],
+        **more,
+    }
 
 
 def a_company_and_its_people_arrive(office: Office) -> None:

@@ -83,7 +83,9 @@ class Doing:
 
 few = st.integers(0, 7)
 sorts = st.builds(Sort, *[st.booleans()] * 8)
-deeds = st.sampled_from(["title", "mailbox", "company", "title", "mailbox", "title", "enter", "found a company", "delete"])
+deeds = st.sampled_from(
+    ["title", "mailbox", "company", "title", "mailbox", "title", "enter", "found a company", "delete"]
+)
 doings = st.builds(Doing, deeds, few, few, few, st.sampled_from([10.0, 10.0, 1.0]))
 Place = tuple[str, str, str]
 """connection, resource, vendor id"""
@@ -198,9 +200,9 @@ class Firm(RuleBasedStateMachine):
                     self._edit(name, id, {"title": title}, doing.after_s, {"title": title})
             case "company":
                 companies = sorted(self.office.held(name, "companies"))
-                company = companies[doing.choice % len(companies)] if companies else None
-                if held.get("company") != company:
-                    self._edit(name, id, {"company": company}, doing.after_s, {"organisation": company})
+                employer = companies[doing.choice % len(companies)] if companies else None
+                if held.get("company") != employer:
+                    self._edit(name, id, {"company": employer}, doing.after_s, {"organisation": employer})
             case "mailbox":
                 self._mailbox(name, id, held, doing)
             case _:
@@ -392,8 +394,12 @@ class Firm(RuleBasedStateMachine):
                 continue
             golden = now.records[canonical]["golden"]
             if (canonical, "title") not in now.disputed:
-                allowed = {golden.get("title")} | ({(golden.get("title") or "")[:3] or None} if self.sorts[name].cuts else set())
-                assert held.get("title") in allowed, f"{name}/{id}: {held.get('title')!r}, golden {golden.get('title')!r}"
+                allowed = {golden.get("title")} | (
+                    {(golden.get("title") or "")[:3] or None} if self.sorts[name].cuts else set()
+                )
+                assert held.get("title") in allowed, (
+                    f"{name}/{id}: {held.get('title')!r}, golden {golden.get('title')!r}"
+                )
             assert {each["value"] for each in held.get("emails") or []} == {
                 each["value"] for each in golden.get("emails", {}).values()
             }, f"{name}/{id}: mailboxes"
@@ -454,7 +460,8 @@ class Standing:
         with reading(office.app.engine) as sql:
             rows = [dict(row) for row in sql.execute(select(links)).mappings()]
             self.records = {
-                row["id"]: {**row, "golden": orjson.loads(row["golden"])} for row in sql.execute(select(records)).mappings()
+                row["id"]: {**row, "golden": orjson.loads(row["golden"])}
+                for row in sql.execute(select(records)).mappings()
             }
             self.aside = {
                 (row["connection"], row["resource"], row["canonical_id"])
@@ -462,11 +469,15 @@ class Standing:
                 if row["state"] in ("dead", "held", "waiting")
             }
             self.open_intents = [
-                dict(row) for row in sql.execute(select(intents).where(intents.c.state.in_(("due", "sending", "unknown")))).mappings()
+                dict(row)
+                for row in sql.execute(
+                    select(intents).where(intents.c.state.in_(("due", "sending", "unknown")))
+                ).mappings()
             ]
             assert not sql.execute(select(dead_letters)).all()
             self.disputed = {
-                (row.canonical_id, row.field) for row in sql.execute(select(conflicts).where(conflicts.c.state == "open"))
+                (row.canonical_id, row.field)
+                for row in sql.execute(select(conflicts).where(conflicts.c.state == "open"))
             }
             self.doubtful = {
                 each for row in sql.execute(select(reviews).where(reviews.c.state == "open")) for each in (row.a, row.b)
@@ -474,7 +485,9 @@ class Standing:
             self.runs = [dict(row) for row in sql.execute(select(runs)).mappings()]
             made_for = {
                 (row.connection, row.resource, row.vendor_id): row.canonical_id
-                for row in sql.execute(select(ledger).where(ledger.c.operation == "create", ledger.c.vendor_id.is_not(None)))
+                for row in sql.execute(
+                    select(ledger).where(ledger.c.operation == "create", ledger.c.vendor_id.is_not(None))
+                )
             }
         self.links = {
             (row["connection"], row["resource"], row["vendor_id"]): {
@@ -484,7 +497,9 @@ class Standing:
             for row in rows
         }
         self.held = {
-            (name, resource): office.held(name, resource) for name in office.vendors for resource in ("people", "companies")
+            (name, resource): office.held(name, resource)
+            for name in office.vendors
+            for resource in ("people", "companies")
         }
 
     def has(self, name: str, resource: str, canonical: str) -> bool:
@@ -494,7 +509,9 @@ class Standing:
         )
 
     def was_ever(self, name: str, resource: str, canonical: str) -> bool:
-        return any(place[:2] == (name, resource) and link["canonical_id"] == canonical for place, link in self.links.items())
+        return any(
+            place[:2] == (name, resource) and link["canonical_id"] == canonical for place, link in self.links.items()
+        )
 
 
 @pytest.fixture

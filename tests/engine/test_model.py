@@ -49,17 +49,22 @@ CUTTING = """    fields:
 Step = tuple[Any, ...]
 names = st.sampled_from(SYSTEMS)
 steps = st.one_of(
-    st.tuples(st.just("edit"), names, st.sampled_from(tuple(FIELDS)), st.sampled_from(["x", "long value", "Mixed", None])),
+    st.tuples(
+        st.just("edit"), names, st.sampled_from(tuple(FIELDS)), st.sampled_from(["x", "long value", "Mixed", None])
+    ),
     st.tuples(st.just("pull"), names),
     st.tuples(st.just("deliver"), names, st.booleans(), st.booleans()),
     st.tuples(st.just("delete"), names),
     st.tuples(st.just("split or join")),
     st.tuples(st.just("quiet")),
 )
-histories = st.lists(steps, min_size=8, max_size=LONG and 60 or 30)
+histories = st.lists(steps, min_size=8, max_size=(LONG and 60) or 30)
 kinds = st.tuples(*[st.tuples(st.sampled_from(["as is", "upper", "cut"]), st.booleans(), st.booleans())] * 3)
 """Each system: what it makes of our values, whether it has a write guard, whether it takes batches."""
-QUICKLY = {"phases": (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink), "suppress_health_check": list(HealthCheck)}
+QUICKLY: Any = {
+    "phases": (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    "suppress_health_check": list(HealthCheck),
+}
 """Without the explaining phase, which would run thousands of histories more. The office is emptied before each history."""
 
 
@@ -223,7 +228,9 @@ def live_through(shared: Office, chosen: tuple[tuple[str, bool, bool], ...], his
 @settings(max_examples=1500 if LONG else 220, **QUICKLY)
 @given(chosen=kinds, history=histories)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_engine_and_model_agree(shared: Office, chosen: tuple[tuple[str, bool, bool], ...], history: list[Step]) -> None:
+def test_engine_and_model_agree(
+    shared: Office, chosen: tuple[tuple[str, bool, bool], ...], history: list[Step]
+) -> None:
     live_through(shared, chosen, history)
 
 

@@ -1,7 +1,5 @@
 """Broken mapping files: every fault is named with its file and line, what was found, and what was meant."""
 
-# ruff: noqa: E501 - a table row is easiest to judge on one line
-
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Matching against the traps of a law firm: what links by itself, what asks, what stays apart."""
 
-# ruff: noqa: E501 - a table row is easiest to judge on one line
-
 from __future__ import annotations
 
 import itertools

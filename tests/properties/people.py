@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from syncd.core.claims import Same
 
 FIRM = Settings(
-    home=Path(), database_url="", redis_url=None, key=parse_key(new_key()), old_keys=(), firm=Firm(name="Test & Partners")
+    home=Path(),
+    database_url="",
+    redis_url=None,
+    key=parse_key(new_key()),
+    old_keys=(),
+    firm=Firm(name="Test & Partners"),
 )
 same: Same = World(FIRM, {}).same("person")
 """The engine's own equality for the fields of a person."""
@@ -48,7 +53,9 @@ def readings(draw: st.DrawFn) -> Values:
 
 moments = st.integers(0, 59).map(lambda second: f"2026-11-20T10:00:{second:02}.000000Z")
 silences = st.frozensets(st.sampled_from([*SCALARS, "emails"]), max_size=1)
-wrotes = st.none() | st.dictionaries(st.sampled_from([*SCALARS, "emails/a@example.com"]), st.none(), min_size=1, max_size=2)
+wrotes = st.none() | st.dictionaries(
+    st.sampled_from([*SCALARS, "emails/a@example.com"]), st.none(), min_size=1, max_size=2
+)
 
 
 @st.composite

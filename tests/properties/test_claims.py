@@ -23,7 +23,7 @@ from syncd.core.claims import (
 )
 from tests.properties.people import SCALARS, mailboxes, moments, readings, same, silences, spaced, states, texts
 
-LATER = "2026-11-21T10:00:00.000000Z"
+EARLY, LATER = "2026-11-20T10:00:00.000000Z", "2026-11-21T10:00:00.000000Z"
 
 
 @given(readings())
@@ -99,7 +99,9 @@ def test_every_edit_is_a_claim_that_remembers_what_it_replaced(state: LinkState,
 
 
 @given(states(), readings(), moments, silences)
-def test_a_field_that_is_only_written_never_claims(state: LinkState, values: Values, at: str, silent: frozenset[str]) -> None:
+def test_a_field_that_is_only_written_never_claims(
+    state: LinkState, values: Values, at: str, silent: frozenset[str]
+) -> None:
     claims = {name: claim for name, claim in state.claims.items() if name.partition("/")[0] in silent}
     see(state, values, at, same, silent=silent)
     assert {name: claim for name, claim in state.claims.items() if name.partition("/")[0] in silent} == claims
@@ -116,7 +118,9 @@ def test_what_is_stored_reads_back_the_same(state: LinkState) -> None:
 @example({}, LATER, frozenset())
 @example({"title": "x"}, LATER, frozenset({"title"}))
 @example({"emails": {}}, LATER, frozenset({"emails"}))
-def test_the_short_way_of_a_first_load_stores_what_seeing_would(values: Values, at: str, silent: frozenset[str]) -> None:
+def test_the_short_way_of_a_first_load_stores_what_seeing_would(
+    values: Values, at: str, silent: frozenset[str]
+) -> None:
     state = LinkState()
     see(state, values, at, same, silent=silent)
     short = decode(first_document(deepcopy(values), at, silent))
@@ -133,22 +137,23 @@ def test_a_first_reading_claims_only_what_is_not_empty(values: Values, at: str) 
     assert state.claims == {n: Claim(v, at, first=True) for n, v in flatten(values).items() if v is not None}
 
 
-def test_the_first_element_of_a_set_that_was_read_empty_is_an_edit() -> None:
+def test_a_value_in_a_field_that_was_not_there_before_is_an_edit() -> None:
+    """Many vendors leave empty fields out, so a missing one says nothing about whether we have looked."""
     mail: dict[str, Any] = {"a@example.com": {"value": "a@example.com"}}
-    by_people = LinkState()
-    see(by_people, {"title": "x", "emails": {}}, "2026-11-20T10:00:00.000000Z", same, new_fields=("title", "emails"))
-    made_by_us = LinkState()
-    see(made_by_us, {"title": "x", "emails": {}}, "2026-11-20T10:00:00.000000Z", same, wrote={"title": "x"}, new_fields=("title", "emails"))
+    by_people, made_by_us = LinkState(), LinkState()
+    see(by_people, {"title": "x", "emails": {}}, EARLY, same)
+    see(made_by_us, {"title": "x", "emails": {}}, EARLY, same, wrote={"title": "x"}, new_fields=("title", "emails"))
     for state in (by_people, made_by_us):
         kept = decode(deepcopy(encode(state)))
-        (edit,) = see(kept, {"title": "x", "emails": mail}, LATER, same, new_fields=("title", "emails"))
-        assert edit.field == "emails/a@example.com"
+        edits = see(kept, {"title": "x", "suffix": "Jr.", "emails": mail}, LATER, same)
+        assert {edit.field for edit in edits} == {"suffix", "emails/a@example.com"}
+        assert kept.claims["suffix"] == Claim("Jr.", LATER)
         assert kept.claims["emails/a@example.com"] == Claim(mail["a@example.com"], LATER)
 
 
-def test_a_set_that_the_mapping_reads_for_the_first_time_is_a_first_meeting() -> None:
+def test_what_a_new_line_of_the_mapping_shows_is_a_first_meeting() -> None:
     state = LinkState()
-    see(state, {"title": "x"}, "2026-11-20T10:00:00.000000Z", same, new_fields=("title",))
+    see(state, {"title": "x"}, EARLY, same)
     mail = {"a@example.com": {"value": "a@example.com"}}
     assert see(state, {"title": "x", "emails": mail}, LATER, same, new_fields=("title", "emails")) == ()
     assert state.claims["emails/a@example.com"].first

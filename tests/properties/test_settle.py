@@ -57,7 +57,9 @@ def test_the_order_in_which_elements_came_does_not_matter(claims: dict[Source, C
 
 
 @given(firms, rules)
-def test_settling_changes_no_claim_so_parting_gives_back_what_was_before(links: dict[Source, LinkState], rule: Rule) -> None:
+def test_settling_changes_no_claim_so_parting_gives_back_what_was_before(
+    links: dict[Source, LinkState], rule: Rule
+) -> None:
     before = {source: deepcopy(encode(state)) for source, state in links.items()}
     alone = {source: settle({source: state}, {}, rule, same) for source, state in links.items()}
     settle(links, {}, rule, same)
@@ -124,7 +126,9 @@ def test_an_edit_that_replaced_the_other_one_does_not_compete_with_it(value: Any
 
 
 @given(st.dictionaries(sources, met, min_size=2), orders)
-def test_at_first_meeting_the_order_decides_and_without_one_a_person(claims: dict[Source, Claim], order: tuple[str, ...]) -> None:
+def test_at_first_meeting_the_order_decides_and_without_one_a_person(
+    claims: dict[Source, Claim], order: tuple[str, ...]
+) -> None:
     outcome = settled(claims, Rule(first=order))
     values = [claim.value for claim in claims.values()]
     if all(same("title", value, values[0]) for value in values):
@@ -163,7 +167,9 @@ def test_ask_leaves_differing_edits_to_a_person_however_far_apart(claims: dict[S
 
 
 @given(said, rules, st.builds(Claim, texts, moments))
-def test_a_ruling_beats_every_claim_that_is_not_a_newer_edit(claims: dict[Source, Claim], rule: Rule, pin: Claim) -> None:
+def test_a_ruling_beats_every_claim_that_is_not_a_newer_edit(
+    claims: dict[Source, Claim], rule: Rule, pin: Claim
+) -> None:
     newer = {source: claim for source, claim in claims.items() if not claim.first and claim.at > pin.at}
     outcome = settled(claims, rule, pin)
     if newer:

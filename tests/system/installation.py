@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from syncd.status import status
 from syncd.store.database import reading
 from syncd.store.tables import connections as connections_table
 from syncd.store.tables import dead_letters, intents, runs, turns
+from syncd.turns import OWED
 
 if TYPE_CHECKING:
     from connectors.clio.sandbox import ClioSandbox
@@ -45,6 +47,16 @@ class Said:
         return json.loads(self.out)
 
 
+class Ahead:
+    """The real clock, which a test may put ahead."""
+
+    def __init__(self) -> None:
+        self.by = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.by
+
+
 class Installation:
     """One firm's service. `log` holds every log line of this process, as JSON lines at the lowest level."""
 
@@ -55,10 +67,15 @@ class Installation:
         write_firm_template(home, "Test & Partners")
         (home / FIRM_FILE).write_text(yaml.safe_dump({"name": "Test & Partners", "poll_s": 1, **firm}))
         self.log = io.StringIO()
-        self.app: App = open_app(load_settings(home, self.env))
+        self.clock = Ahead()
+        self.app: App = open_app(load_settings(home, self.env), clock=self.clock)
 
     def close(self) -> None:
         self.app.close()
+
+    def later(self, seconds: float) -> None:
+        """Time passes, for the service as a program; commands have a clock of their own."""
+        self.clock.by += timedelta(seconds=seconds)
 
     # --- as a person at the command line -------------------------------------------------------------------------
 
@@ -108,6 +125,10 @@ class Installation:
     def owed(self) -> list[dict[str, Any]]:
         with reading(self.app.engine) as sql:
             return [dict(row) for row in sql.execute(select(intents)).mappings()]
+
+    def outstanding(self) -> int:
+        """Writes that are owed and not held for any reason: after a pause they are sent."""
+        return sum(row["state"] in OWED for row in self.owed())
 
     def turn(self, name: str, resource: str) -> dict[str, Any]:
         with reading(self.app.engine) as sql:

@@ -10,19 +10,23 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from sqlalchemy import delete, update
 from typer.testing import CliRunner
 
 from connectors import registry
 from connectors.sandbox import status as answer
 from syncd import cli
+from syncd.clock import iso
 from syncd.demo.joining import settings_for
 from syncd.demo.sandboxes import FACTORIES
 from syncd.demo.systems import SYSTEMS
+from syncd.store.tables import connections, turns
 from syncd.turns import take
 from tests.system.demo_firm import plain_environment
 
@@ -290,6 +294,19 @@ def test_a_connection_is_checked_and_forgotten(synced: Connected) -> None:
     assert [each["name"] for each in synced.json("connect", "list")] == ["clio", "crm"]
     assert synced.writes("cards") == before, "nothing is deleted in any system"
     assert synced.add("cards").code == 0, "and it may come again"
+
+
+def test_what_an_interrupted_check_left_behind_is_replaced(firm: Connected) -> None:
+    app = firm.installation.app
+
+    assert firm.add("clio").code == 0
+    for minutes, code in ((1, 2), (3, 0)):
+        with app.engine.begin() as sql:
+            begun = iso(app.clock.now() - timedelta(minutes=minutes))
+            sql.execute(delete(turns).where(turns.c.connection == "clio"))
+            sql.execute(update(connections).values(mode="checking", account="checking:clio", created_at=begun))
+        assert firm.add("clio").code == code
+    assert firm.run("sync", "clio", "--once").code == 0
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------

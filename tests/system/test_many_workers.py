@@ -59,7 +59,7 @@ def role(name: str, where: Path, env: dict[str, str]) -> Iterator[subprocess.Pop
     with (where / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "syncd", name, "--home", str(where)],
-            env={**plain_environment(), **env, "SYNCD_LOG": "json"},
+            env={**plain_environment(), **env, "SYNCD_LOG": "json", "SYNCD_LOG_LEVEL": "debug"},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             preexec_fn=dies_with_parent(signal.SIGKILL),
         )  # fmt: skip

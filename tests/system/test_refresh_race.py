@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from connectors.errors import ReconnectNeeded, TryLater
 from connectors.salesforce.sandbox import SalesforceSandbox
 from connectors.sandbox import Request, Response, cut_after
 from syncd.app import WrongKey, open_app
-from syncd.clock import iso
 from syncd.config import load_settings
 from syncd.connecting import StoredTokens, open_connection
-from syncd.store.tables import connections, meta
+from syncd.store.tables import connections
 from syncd.vault import new_key
 from tests.system.installation import Installation, clio_settings, environment
 
@@ -135,7 +133,7 @@ def test_a_crash_between_the_new_token_and_our_commit_is_told_as_one(installatio
             assert process.stdout.readline() == ""
             process.wait(30)
         # The dead process's lock is respected for a minute; a test need not wait for it.
-        _a_minute_later(installation)
+        installation.later(61)
         result = installation.sync("crm", resource="Contact")
         (problem,) = result.problems.values()
         assert isinstance(problem, ReconnectNeeded)
@@ -150,13 +148,6 @@ def test_a_crash_between_the_new_token_and_our_commit_is_told_as_one(installatio
         done = installation.run("connect", "reconnect", "crm", refresh_token=org.refresh_token)
         assert done.code == 0, done.text
         assert installation.sync("crm", resource="Contact").problems == {}
-
-
-def _a_minute_later(installation: Installation) -> None:
-    past = iso(installation.app.clock.now() - timedelta(seconds=1))
-    with installation.app.engine.begin() as sql:
-        held = sql.execute(update(meta).where(meta.c.name == "refresh:crm").values(value=f"{past}|somebody"))
-        assert held.rowcount == 1
 
 
 def test_what_a_token_reply_says_besides_tokens_is_kept(installation: Installation) -> None:
