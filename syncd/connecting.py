@@ -66,7 +66,7 @@ def hide(secrets: Mapping[str, Any]) -> None:
     """From now on no log of this process shows one of these values."""
     for key, value in secrets.items():
         if key not in SHOWN and isinstance(value, str):
-            pass
+            logs.hide(value)
 
 
 @dataclass(frozen=True)

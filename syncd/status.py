@@ -21,6 +21,8 @@ from syncd.store.tables import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, RowMapping
+
     from syncd.app import App
 
 
@@ -50,13 +52,7 @@ def status(app: App) -> dict[str, Any]:
                 .group_by(links.c.connection, links.c.resource)
             )
         }
-        newest = select(runs.c.connection, runs.c.resource, func.max(runs.c.id).label("id")).where(
-            runs.c.activity == "pull"
-        ).group_by(runs.c.connection, runs.c.resource).subquery()  # fmt: skip
-        last = {
-            (row["connection"], row["resource"]): row
-            for row in sql.execute(select(runs).join(newest, newest.c.id == runs.c.id)).mappings()
-        }
+        last, stopped = _newest(sql, "pull"), _newest(sql, "stopped")
         by_connection: dict[str, list[dict[str, Any]]] = {}
         for turn in sql.execute(select(turns).order_by(turns.c.connection, turns.c.resource)).mappings():
             place = (turn["connection"], turn["resource"])
@@ -73,6 +69,7 @@ def status(app: App) -> dict[str, Any]:
                     "due_intents": sum(states.get(state, 0) for state in ("due", "sending", "unknown", "waiting")),
                     "intents": states,
                     "failures": turn["failures"],
+                    "trouble": stopped[place]["problem"] if turn["failures"] and place in stopped else None,
                 }
             )
         found = [
@@ -108,3 +105,15 @@ def status(app: App) -> dict[str, Any]:
             ],
             "sweeper_at": sql.execute(select(meta.c.value).where(meta.c.name == "sweeper_at")).scalar(),
         }
+
+
+def _newest(sql: Connection, activity: str) -> dict[tuple[str, str], RowMapping]:
+    """The latest run of an activity per (connection, resource)."""
+    newest = (
+        select(runs.c.connection, runs.c.resource, func.max(runs.c.id).label("id"))
+        .where(runs.c.activity == activity)
+        .group_by(runs.c.connection, runs.c.resource)
+        .subquery()
+    )
+    rows = sql.execute(select(runs).join(newest, newest.c.id == runs.c.id)).mappings()
+    return {(row["connection"], row["resource"]): row for row in rows}

@@ -92,7 +92,7 @@ def sweep(
         sql.execute(
             update(turns)
             .where(turns.c.connection == lease.connection, turns.c.resource == lease.resource)
-            .values(last_sweep_at=iso(now), sweep_due_at=iso(now + every) if by_listing else None)
+            .values(last_sweep_at=iso(now), sweep_due_at=iso(now + every) if by_listing or problem else None)
         )
         run.store(sql, problem=problem, ended=True)
 

@@ -185,7 +185,11 @@ def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     for each in found["connections"]:
         if each["mode"] == "stopped":
             yield f"{BAD} {each['name']} stopped: {escape(each['problem'])} {escape(each['remedy'] or '')}"
-        elif each["mode"] == "observe":
+            continue
+        # One cause usually stops all of a system's resources, and is said once.
+        for trouble in dict.fromkeys(r["trouble"] for r in each["resources"] if r["trouble"]):
+            yield f"{NOTE} {each['name']}: {escape(trouble)} It is tried again by itself."
+        if each["mode"] == "observe":
             yield (
                 f"{NOTE} {each['name']} only observes: syncd plan {each['name']}, then"
                 f" syncd connect approve {each['name']}"

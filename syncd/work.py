@@ -160,7 +160,7 @@ def turn(
                 deliver(
                     app, world, talking.connector, lease, until=until, requests=talking.requests, look_only=pull_only
                 )  # fmt: skip
-                row = _standing(app, lease)
+                row, now = _standing(app, lease), app.clock.now()  # a look may have made the pull due just now
             if from_iso(row["pull_due_at"]) <= now or not pulled_once:
                 pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
             if (row["sweep_due_at"] is not None and from_iso(row["sweep_due_at"]) <= now) or accept_deletions:

@@ -77,12 +77,15 @@ class ResourceRow:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCard:
+    """problem: it stopped and needs a person. troubles: what it tries again by itself."""
+
     name: str
     connector: str
     mode: str
     mode_words: str
     problem: str
     remedy: str
+    troubles: tuple[str, ...]
     rows: tuple[ResourceRow, ...]
 
 
@@ -207,6 +210,8 @@ def _card(each: Mapping[str, Any], now: datetime) -> ConnectionCard:
         mode_words=MODE_WORDS.get(each["mode"], each["mode"]),
         problem=each["problem"] or "",
         remedy=each["remedy"] or "",
+        # One cause usually stops all of a system's resources, and is said once.
+        troubles=tuple(dict.fromkeys(row["trouble"] for row in each["resources"] if row.get("trouble"))),
         rows=tuple(_row(row, now) for row in each["resources"]),
     )
 

@@ -106,6 +106,8 @@ def test_a_worker_that_lost_its_lease_commits_nothing(office: Office) -> None:
 
 def test_a_deletion_behind_an_expired_cursor_is_found(office: Office) -> None:
     b_id = settled_pair(office)
+    office.new("a", person("Ravi", "Patel"), id="r")
+    office.settle()
     office.delete("b", b_id)
     office.vendors["b"].expire_cursors()
     office.round()

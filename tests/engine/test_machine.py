@@ -366,8 +366,8 @@ class Firm(RuleBasedStateMachine):
         quiet = 0
         for _ in range(12):
             office.tick(3700)  # also the longest pause is over, and every sweep is due
-            for name, sort in self.sorts.items():
-                if not sort.feed and not all(office.held(name, each) for each in ("people", "companies")):
+            for name in self.sorts:
+                if not all(office.held(name, each) for each in ("people", "companies")):
                     # An empty listing is never believed; a person says that it is right.
                     once.sync_once(office.app, name, accept_deletions=True)
             quiet = quiet + 1 if office.round() == 0 else 0

