@@ -214,7 +214,7 @@ def test_whatever_needs_a_person_stands_there_with_its_command(swept: Workshop) 
         ("outlook: The sign-in has expired.", "syncd connect check outlook"),
         ("12 conflicts", "syncd conflicts list"),
         ("1 doubtful match", "syncd review list"),
-        ("3 records put aside", "syncd status --json"),
+        ("3 records put aside", "syncd aside list"),
         ("1 write held back", "syncd plan"),
         ("crm only observes", "syncd plan crm"),
     ):

@@ -21,6 +21,8 @@ from tests.system.systems import CARDS, CLIO, CRM, SYSTEMS, Altered, System, clo
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 PERSON = ("Zephyrine", "Canaryworth")
 """Somebody whose name no message may show."""
 
