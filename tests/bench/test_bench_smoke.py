@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.server import PAGE, Firm, contact
-from tests.servers import Postgres
+
+if TYPE_CHECKING:
+    from tests.servers import Postgres
 
 ROOT = Path(__file__).parents[2]
 
