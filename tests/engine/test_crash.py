@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
 LONG = os.environ.get("SYNCD_TEST_LONG") == "1"
 ISSUED = {"number": "1", "matter": "m", "status": "issued", "total": "750.00", "currency": "USD"}
 
@@ -77,14 +79,12 @@ def two(database_url: str, tmp_path: Path) -> Iterator[Office]:
     made.close()
 
 
-@pytest.mark.timeout(600)
 def test_a_crash_at_any_seam_changes_nothing_in_the_end(two: Office) -> None:
     two.only("people", "companies")
     passed = tell_every_way(two, PEOPLE, every=stride(two))
     assert set(passed) == set(NAMES), "every seam is on the way of this story"
 
 
-@pytest.mark.timeout(600)
 def test_a_crash_at_any_seam_changes_no_total(two: Office) -> None:
     two.only("matters", "invoices", "opportunities")
     tell_every_way(two, BILLS, every=stride(two))

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
 LONG = os.environ.get("SYNCD_TEST_LONG") == "1"
 NAMES = ("a", "b", "c", "d", "e")
 CUTTING = """

@@ -225,7 +225,7 @@ def live_through(shared: Office, chosen: tuple[tuple[str, bool, bool], ...], his
     both.quiet()
 
 
-@settings(max_examples=1500 if LONG else 220, **QUICKLY)
+@settings(max_examples=1500 if LONG else 120, **QUICKLY)
 @given(chosen=kinds, history=histories)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_engine_and_model_agree(
@@ -234,7 +234,7 @@ def test_engine_and_model_agree(
     live_through(shared, chosen, history)
 
 
-@settings(max_examples=200 if LONG else 15, **QUICKLY)
+@settings(max_examples=200 if LONG else 10, **QUICKLY)
 @given(chosen=kinds, history=histories)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_engine_and_model_agree_on_postgresql(
