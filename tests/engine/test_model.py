@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 LONG = os.environ.get("SYNCD_TEST_LONG") == "1"
 MODEL = Path(os.environ.get("SYNCD_SYNC_MODEL", Path(__file__).parents[3] / "shared" / "model" / "sync_model.py"))
-pytestmark = pytest.mark.skipif(
-    not MODEL.is_file(), reason="the executable model is not here: name its file in SYNCD_SYNC_MODEL"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not MODEL.is_file(), reason="the executable model is not here: name its file in SYNCD_SYNC_MODEL"
+    ),
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]
 
 SYSTEMS = ("a", "b", "c")
 FIELDS = {"name": "title", "phone": "prefix"}
