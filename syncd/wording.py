@@ -80,7 +80,7 @@ def connections(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
     if not found:
         yield "Nothing is connected yet. See: syncd connect list --available"
         return
-    heads = ("connection", "connector", "account", "zone", "mode", "records")
+    heads = ("name", "connector", "account", "zone", "mode", "records")
     made = table(*heads, right=("records",), folded=("account",))
     for each in found:
         records = sum(r["records"] for r in each["resources"])
