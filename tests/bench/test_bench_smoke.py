@@ -6,14 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.server import PAGE, Firm, contact
 
-if TYPE_CHECKING:
-    
 ROOT = Path(__file__).parents[2]
 
 
