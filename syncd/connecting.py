@@ -32,6 +32,8 @@ from syncd.store.tables import connections, meta
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sqlalchemy import Connection, RowMapping
+
     from connectors.contract import Access, Connector
     from connectors.oauth import TokenStore
     from syncd.app import App
@@ -49,15 +51,40 @@ SHOWN = frozenset({"expires_at", "extra"})
 """What the sealed document holds beside secrets: when the token ends, and other strings of the vendor's reply."""
 
 
-def sealed(app: App, name: str, secrets: Mapping[str, Any]) -> bytes:
-    """Secrets as they are stored: encrypted, and bound to this connection so that rows cannot be swapped."""
+@dataclass(frozen=True)
+class Place:
+    """Where a connection's secrets belong: its name, its connector, and its settings as the row holds them.
+
+    Secrets open only there, so whoever can write to the database can neither swap rows nor send a credential to a
+    server of their own by changing an address.
+    """
+
+    name: str
+    connector: str
+    settings: str
+
+    @staticmethod
+    def of(row: RowMapping | Mapping[str, Any]) -> Place:
+        return Place(row["name"], row["connector"], row["settings"])
+
+    @property
+    def context(self) -> str:
+        return "\n".join((f"connection:{self.name}", self.connector, self.settings))
+
+
+BOUND = (connections.c.name, connections.c.connector, connections.c.settings)
+"""The columns that `Place.of` reads."""
+
+
+def sealed(app: App, place: Place, secrets: Mapping[str, Any]) -> bytes:
+    """Secrets as they are stored: encrypted, and bound to their place."""
     hide(secrets)
-    return app.vault.seal(json.dumps(dict(secrets), sort_keys=True).encode(), f"connection:{name}")
+    return app.vault.seal(json.dumps(dict(secrets), sort_keys=True).encode(), place.context)
 
 
-def unsealed(app: App, name: str, blob: bytes) -> dict[str, Any]:
+def unsealed(app: App, place: Place, blob: bytes) -> dict[str, Any]:
     """The inverse of `sealed`. Raises VaultError."""
-    secrets: dict[str, Any] = json.loads(app.vault.open(bytes(blob), f"connection:{name}"))
+    secrets: dict[str, Any] = json.loads(app.vault.open(bytes(blob), place.context))
     hide(secrets)
     return secrets
 
@@ -78,30 +105,31 @@ class StoredTokens:
 
     def load(self) -> Tokens:
         with reading(self.app.engine) as sql:
-            row = sql.execute(
-                select(connections.c.secrets, connections.c.secrets_version).where(connections.c.name == self.name)
-            ).one_or_none()
+            row = self._row(sql)
         if row is None:
             raise ReconnectNeeded("The connection was removed.")
-        return tokens_in(unsealed(self.app, self.name, row.secrets), row.secrets_version)
+        return tokens_in(unsealed(self.app, Place.of(row), row["secrets"]), row["secrets_version"])
 
     def save(self, tokens: Tokens, expected_version: int) -> Tokens:
         hide(changed({}, tokens))
         with self.app.engine.begin() as sql:
-            row = sql.execute(
-                select(connections.c.secrets, connections.c.secrets_version).where(connections.c.name == self.name)
-            ).one_or_none()
-            if row is None or row.secrets_version != expected_version:
+            row = self._row(sql)
+            if row is None or row["secrets_version"] != expected_version:
                 raise VersionMoved
-            secrets = changed(unsealed(self.app, self.name, row.secrets), tokens)
+            place = Place.of(row)
+            secrets = changed(unsealed(self.app, place, row["secrets"]), tokens)
             moved = sql.execute(
                 update(connections)
                 .where(connections.c.name == self.name, connections.c.secrets_version == expected_version)
-                .values(secrets=sealed(self.app, self.name, secrets), secrets_version=expected_version + 1)
+                .values(secrets=sealed(self.app, place, secrets), secrets_version=expected_version + 1)
             )
             if moved.rowcount != 1:
                 raise VersionMoved
         return replace(tokens, version=expected_version + 1)
+
+    def _row(self, sql: Connection) -> RowMapping | None:
+        columns = (*BOUND, connections.c.secrets, connections.c.secrets_version)
+        return sql.execute(select(*columns).where(connections.c.name == self.name)).mappings().one_or_none()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -216,7 +244,7 @@ def open_connection(app: App, name: str) -> Talking:
     with reading(app.engine) as sql:
         row = sql.execute(select(connections).where(connections.c.name == name)).mappings().one()
     settings = json.loads(row["settings"])
-    return talk(row["connector"], settings, unsealed(app, name, row["secrets"]), StoredTokens(app, name))
+    return talk(row["connector"], settings, unsealed(app, Place.of(row), row["secrets"]), StoredTokens(app, name))
 
 
 def talk(connector: str, settings: Mapping[str, str], secrets: Mapping[str, Any], tokens: TokenStore) -> Talking:

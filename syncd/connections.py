@@ -18,7 +18,7 @@ from connectors.errors import Misconfigured
 from syncd.app import App, World
 from syncd.clock import iso
 from syncd.config import CONNECTION_NAME, ZONES
-from syncd.connecting import OfferedTokens, offer, open_connection, sealed, talk, unsealed
+from syncd.connecting import BOUND, OfferedTokens, Place, offer, open_connection, sealed, talk, unsealed
 from syncd.reconcile import Reconciler, owe_all
 from syncd.store.database import lock_settling, reading
 from syncd.store.tables import (
@@ -91,9 +91,10 @@ def add(
     secrets = {key: value for key, value in values.items() if value and known[key].secret}
     now = iso(app.clock.now())
     _make_room(app, name)
+    place = Place(name, connector, json.dumps(settings))
     row = {
         "name": name, "connector": connector, "account": f"checking:{name}", "label": "", "zone": chosen,
-        "settings": json.dumps(settings), "secrets": sealed(app, name, secrets), "secrets_version": 1,
+        "settings": place.settings, "secrets": sealed(app, place, secrets), "secrets_version": 1,
         "mode": "checking", "created_at": now,
     }  # fmt: skip
     # The row exists while the check runs, so that a token which rotates during it is kept.
@@ -277,8 +278,8 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
         raise CannotConnect(f"{wrong!r} is no secret of {row['connector']}.")
     settings = json.loads(row["settings"])
     try:
-        stored = unsealed(app, name, row["secrets"])
-    except VaultError:  # sealed with a key that is lost, or for another row: then everything has to be given anew
+        stored = unsealed(app, Place.of(row), row["secrets"])
+    except VaultError:  # the key is lost, or the row was changed by somebody: then everything has to be given anew
         stored = {}
     missing = [
         s.name for s in known.values() if s.secret and s.required and not (given.get(s.name) or stored.get(s.name))
@@ -299,7 +300,7 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
             update(connections)
             .where(connections.c.name == name)
             .values(
-                secrets=sealed(app, name, offered.secrets),
+                secrets=sealed(app, Place.of(row), offered.secrets),
                 secrets_version=connections.c.secrets_version + 1,
                 problem=None,
                 remedy=None,
@@ -308,6 +309,20 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
         )
         _go_on(sql, name, now)
     return checked
+
+
+def move(app: App, name: str, changes: Mapping[str, str]) -> None:
+    """The same account is found elsewhere from now on: change settings, and seal the secrets for the new place."""
+    with app.engine.begin() as sql:
+        columns = (*BOUND, connections.c.secrets)
+        row = sql.execute(select(*columns).where(connections.c.name == name)).mappings().one()
+        secrets = unsealed(app, Place.of(row), row["secrets"])
+        there = Place(name, row["connector"], json.dumps(json.loads(row["settings"]) | dict(changes)))
+        sql.execute(
+            update(connections)
+            .where(connections.c.name == name)
+            .values(settings=there.settings, secrets=sealed(app, there, secrets))
+        )
 
 
 def _row(app: App, name: str) -> Mapping[str, Any]:

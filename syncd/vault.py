@@ -104,26 +104,29 @@ class Vault:
         return blob[len(VERSION) : _HEADER_BYTES] == self._current
 
     def seal(self, plain: bytes, context: str) -> bytes:
-        """Encrypt for one place. `context` names it, for example `connection/<id>/refresh_token`."""
+        """Encrypt for one place. `context` tells it from every other; messages show its first line as the name."""
         header = VERSION + self._current
         nonce = os.urandom(_NONCE_BYTES)
         return header + nonce + self._ciphers[self._current].encrypt(nonce, plain, _bound(header, context))
 
     def open(self, blob: bytes, context: str) -> bytes:
         """The plain value. Raises VaultError when another key sealed it, or it was moved or changed."""
+        named = context.partition("\n")[0]
         if len(blob) < _HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES or not blob.startswith(VERSION):
-            raise VaultError(f"{context}: this is not a sealed value of this version; the row was cut or overwritten")
+            raise VaultError(f"{named}: this is not a sealed value of this version; the row was cut or overwritten")
         header, rest = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
         cipher = self._ciphers.get(header[len(VERSION) :])
         if cipher is None:
             raise VaultError(
-                f"{context}: sealed with another key. Give the key that was used (SYNCD_KEY or SYNCD_KEY_FILE), "
+                f"{named}: sealed with another key. Give the key that was used (SYNCD_KEY or SYNCD_KEY_FILE), "
                 "or name it among the old ones (SYNCD_OLD_KEYS)"
             )
         try:
             return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _bound(header, context))
         except InvalidTag as wrong:
-            raise VaultError(f"{context}: the sealed value was changed, or moved here from another place") from wrong
+            raise VaultError(
+                f"{named}: the sealed value was changed, or moved here from another place, or its place was changed"
+            ) from wrong
 
     def reseal(self, blob: bytes, context: str) -> bytes:
         """The same value under the current key: one step of a rotation. Raises VaultError like `open`."""

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
 from connectors.errors import SyncError
 from syncd import connections
@@ -59,11 +59,7 @@ def connect(app: App, place: Mapping[str, Any], tell: Callable[[str], None]) -> 
             connections.add(app, name, connector, wanted, poll_s=POLL_S, live=True)
             tell(f"Connected {name} ({connector}).")
         elif known[name].get("base_url") != wanted["base_url"]:
-            moved = {key: wanted.get(key, value) for key, value in known[name].items()}
-            with app.engine.begin() as sql:
-                sql.execute(
-                    update(connections_table).where(connections_table.c.name == name).values(settings=json.dumps(moved))
-                )
+            connections.move(app, name, {key: wanted[key] for key in known[name].keys() & wanted.keys()})
 
 
 def settings_for(place: Mapping[str, Any], name: str) -> dict[str, str]:

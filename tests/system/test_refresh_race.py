@@ -20,6 +20,7 @@ from connectors.sandbox import Request, Response, cut_after
 from syncd.app import WrongKey, open_app
 from syncd.config import load_settings
 from syncd.connecting import StoredTokens, open_connection
+from syncd.connections import move
 from syncd.store.tables import connections
 from syncd.vault import new_key
 from tests.system.installation import Installation, clio_settings, environment
@@ -195,4 +196,30 @@ def test_a_row_sealed_for_another_connection_does_not_open(installation: Install
         assert lacking.code == 2
         assert "client_secret" in lacking.text
         assert installation.run("connect", "reconnect", "pms", **secrets).code == 0
+        assert installation.sync("pms").problems == {}
+
+
+def test_an_address_changed_in_the_database_is_sent_no_credential(installation: Installation) -> None:
+    """Somebody who can write to the database cannot have a credential sent to a server of their own."""
+    with ClioSandbox(size=2) as clio, ClioSandbox(size=2) as theirs:
+        installation.add("pms", "clio", clio_settings(clio))
+        settings = json.loads(installation.row("pms")["settings"])
+        with installation.app.engine.begin() as sql:
+            bent = json.dumps(settings | {"base_url": theirs.url})
+            sql.execute(update(connections).where(connections.c.name == "pms").values(settings=bent))
+        (problem, *_) = installation.sync("pms").problems.values()
+        assert "cannot be read" in problem.message
+        assert theirs.log == []
+        with installation.app.engine.begin() as sql:
+            straight = json.dumps(settings)
+            sql.execute(update(connections).where(connections.c.name == "pms").values(settings=straight, problem=None))
+        assert installation.sync("pms").problems == {}
+
+
+def test_a_connection_that_moves_takes_its_credential_along(installation: Installation) -> None:
+    with ClioSandbox(size=2) as clio:
+        installation.add("pms", "clio", clio_settings(clio))
+        there = clio.url.replace("127.0.0.1", "localhost")
+        move(installation.app, "pms", {"base_url": there})
+        assert json.loads(installation.row("pms")["settings"])["base_url"] == there
         assert installation.sync("pms").problems == {}
