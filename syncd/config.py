@@ -33,7 +33,6 @@ ZONES: Final = tuple(SHIPPED_MATRIX)
 CLASSES: Final = ("public", "contact", "business", "financial", "narrative", "identity_document")
 NEVER_FLOWS: Final = ("trust", "consent")  # no row of the matrix may name these two classes
 CONNECTION_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-FIELD_NAME: Final = re.compile(r"[a-z][a-z_]*\.[a-z][a-z0-9_]*")
 
 # ISO 3166-1, as of 2024.
 REGIONS: Final = frozenset(
@@ -515,10 +514,14 @@ class _FirmReader:
         entries = self._mapping(node, None, "rule")
         if entries is None:
             return None
+        # Imported here: most firms state no rule, and then no process needs the model to read its settings.
+        from mappings.canonical import KINDS
+
+        known = [f"{kind.name}.{name}" for kind in KINDS.values() for name in kind.fields]
         rules: dict[str, Rule] = {}
         for name, value in entries.items():
-            if not FIELD_NAME.fullmatch(name):
-                self.wrong(value, f"expected a field such as person.title, found {_quoted(name)}")
+            if name not in known:
+                self.wrong(value, f"expected a field such as person.title, found {_quoted(name)}{_meant(name, known)}")
             elif (rule := self._rule(value, authority)) is not None:
                 rules[name] = rule
         return MappingProxyType(rules)
@@ -598,8 +601,8 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return _meant(name, choices) or shown
 
 
-def _meant(name: str, choices: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+def _meant(name: str, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -669,7 +672,7 @@ name: @NAME@
 # Who wins later on, field by field: the latest edit, an authority, or a person (ask).
 # rules:
 #   person.title: {by: latest, tolerance_s: 5}
-#   person.last_name: {by: authority, authority: [clio]}
+#   person.family_name: {by: authority, authority: [clio]}
 #   organisation.name: {by: ask}
 
 # A record deleted in one system: unlink (stays in the others) or cascade (deleted there too).

@@ -69,7 +69,7 @@ def test_every_commented_line_of_the_template_is_right_once_uncommented(home: Pa
     settings_only = [line.removeprefix("# ") if _is_setting(line) else line for line in lines]
     firm = firm_of(home, "\n".join(settings_only))
     assert firm.authority == ("clio", "outlook")
-    assert firm.rules["person.last_name"] == Rule(by="authority", authority=("clio",), first=("clio",))
+    assert firm.rules["person.family_name"] == Rule(by="authority", authority=("clio",), first=("clio",))
     assert firm.matrix["marketing"] == {"public", "contact", "business"}
     assert firm.poll_s == 60
 
@@ -133,7 +133,7 @@ region: NO
 authority: [clio, quickbooks]
 rules:
   person.title: {by: latest, tolerance_s: 2.5}
-  person.last_name: {by: authority}
+  person.family_name: {by: authority}
   organisation.name: {by: ask, authority: [quickbooks]}
 poll_s: 300
 workers: 4
@@ -148,7 +148,7 @@ deletions: cascade
     both = ("clio", "quickbooks")
     assert firm.rules == {
         "person.title": Rule(by="latest", authority=both, first=both, tolerance_s=2.5),
-        "person.last_name": Rule(by="authority", authority=both, first=both),
+        "person.family_name": Rule(by="authority", authority=both, first=both),
         "organisation.name": Rule(by="ask", authority=("quickbooks",), first=("quickbooks",)),
     }
     assert (firm.poll_s, firm.workers, firm.deletions) == (300, 4, "cascade")
@@ -167,8 +167,8 @@ authority: [clio, Outlook, clio]
 rules:
   person.title: {by: lastest}
   person.phone: {by: latest, tolerance: 3}
-  title: {by: ask}
-  person.notes: latest
+  person.titel: {by: ask}
+  person.email: latest
 poll_s: yes
 workers: 65
 listen: localhost
@@ -188,7 +188,7 @@ poll_s: 60
         'firm.yaml:3: "clio" is listed twice',
         'firm.yaml:5: expected one of latest, authority, ask; found "lastest"; did you mean latest?',
         'firm.yaml:6: unknown part of a rule "tolerance"; did you mean tolerance_s?',
-        'firm.yaml:7: expected a field such as person.title, found "title"',
+        'firm.yaml:7: expected a field such as person.title, found "person.titel"; did you mean person.title?',
         'firm.yaml:8: expected `name: value` lines, found "latest"',
         'firm.yaml:9: expected a whole number from 1 to 86400, found "yes"',
         'firm.yaml:10: expected a whole number from 1 to 64, found "65"',
