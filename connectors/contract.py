@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NewType, Protocol, runtime_checkable
+
+import orjson
 
 if TYPE_CHECKING:
     from connectors.errors import SyncError
@@ -22,20 +24,49 @@ Version = NewType("Version", str)
 OperationKey = NewType("OperationKey", str)
 
 
-@dataclass(frozen=True, slots=True)
 class Record:
-    """One vendor object, as last read.
+    """One vendor object, as last read. Immutable; equal to another with the same contents.
 
     id       the vendor's key as opaque text, unique within (connection, resource)
     version  the vendor's concurrency token (etag, SyncToken, ...); None if it has none
-    body     the vendor's JSON, untouched; only a mapping looks inside
+    body     the vendor's JSON, untouched; only a mapping looks inside. Given as the bytes of one JSON object, it is
+             decoded whenever somebody looks, and not kept: most records of a reading are known by their hash alone
     deleted  a tombstone; body is then empty
     """
 
-    id: str
-    version: Version | None
-    body: JSON
-    deleted: bool = False
+    __slots__ = ("_content", "deleted", "id", "version")
+
+    def __init__(self, id: str, version: Version | None, body: JSON | bytes, deleted: bool = False) -> None:
+        self.id: Final = id
+        self.version: Final = version
+        self.deleted: Final = deleted
+        self._content: Final = body
+
+    @property
+    def body(self) -> JSON:
+        """Raises orjson.JSONDecodeError when the bytes are no JSON, and TypeError when they are no object."""
+        if not isinstance(self._content, bytes):
+            return self._content
+        body = orjson.loads(self._content)
+        if not isinstance(body, dict):
+            raise TypeError("a record's body is not an object")
+        return body
+
+    @property
+    def raw(self) -> bytes:
+        """The body as JSON text: as it came, where the connector kept that."""
+        return self._content if isinstance(self._content, bytes) else orjson.dumps(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        mine, theirs = ((each.id, each.version, each.deleted, each.body) for each in (self, other))
+        return mine == theirs
+
+    __hash__ = None  # type: ignore[assignment]  # a body is a dict
+
+    def __repr__(self) -> str:
+        return f"<record {self.id}{' deleted' if self.deleted else ''}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,13 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
+import msgspec
 import orjson
 import tenacity
 
@@ -60,6 +60,7 @@ CHUNK_OUT_MAX = 1 << 20
 UNSAID = Limits()
 USER_AGENT = "syncd/0.1"
 
+Shape = TypeVar("Shape")
 Params = Mapping[str, Any] | Sequence[tuple[str, str]]
 
 
@@ -83,10 +84,24 @@ class Reply:
         Raises ShapeChanged when it is something else (a log-in page, half a body). When it should confirm a write,
         nobody knows what became of that write: UnknownOutcome.
         """
+        return self._decoded(orjson.loads)
+
+    def shaped(self, shape: msgspec.json.Decoder[Shape]) -> Shape:
+        """The body as the typed shape that a msgspec decoder reads, so that what nobody asks for is not decoded.
+
+        Raises what `json` does, and msgspec.ValidationError for JSON of another shape.
+        """
+        return self._decoded(shape.decode)
+
+    def _decoded(self, decode: Callable[[bytes], Shape]) -> Shape:
         kind = self.headers.get("content-type", "").lower()
         if "html" not in kind:
-            with suppress(orjson.JSONDecodeError):
-                return orjson.loads(self.content)
+            try:
+                return decode(self.content)
+            except msgspec.ValidationError:
+                raise
+            except (orjson.JSONDecodeError, msgspec.DecodeError):
+                pass
         what = "a web page" if "html" in kind else "nothing" if not self.content else "something that is not JSON"
         if not self.safe and self.status < 300:
             raise UnknownOutcome(f"The vendor accepted a write but answered it with {what}.")

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import orjson
 from sqlalchemy import Connection, delete, func, select, update
 
 from connectors.contract import Capabilities, Connector, Cursor, Page, Record, Version
@@ -33,16 +32,15 @@ if TYPE_CHECKING:
     from syncd.turns import Lease
 
 BATCH_RECORDS = 2_000
-PAGES_AHEAD = 10
 COLLECT_RECORDS = 20_000
 log = logs.get("pull")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A page when it was looked at: its records, where to go on, and when it was asked for."""
+    """A page that came: its records, where to go on, and when it was asked for."""
 
-    arrivals: list[Arrival]
+    records: tuple[Record, ...]
     resume: Cursor | None
     at: str
 
@@ -91,11 +89,8 @@ def pull(
         run.requests = requests()
         run.store(sql, ended=last)
 
-    # Later readings meet mostly what is known already, so only a first one is mapped before it is compared.
-    is_first = not turn["pulled_once"]
-    pages = PagesAhead(
-        lambda: connector.pull(resource, cursor), app, lambda record: reconciler.arrived(record, is_new=is_first)
-    )
+    ahead = max(1, BATCH_RECORDS // connector.spec.facts.page_max)
+    pages = PagesAhead(lambda: connector.pull(resource, cursor), app, ahead)
     try:
         with collected_per_batch() as collect:
             batch: list[Asked] = []
@@ -103,14 +98,14 @@ def pull(
             for asked in chain(pages, (None,)):
                 if asked is not None:
                     batch.append(asked)
-                    size += len(asked.arrivals)
+                    size += len(asked.records)
                     if size < BATCH_RECORDS:
                         continue
                 resume = [each.resume for each in batch if each.resume is not None]
                 if resume:
                     cursor = resume[-1]
                 finished = asked is None
-                arrivals = [arrival for each in batch for arrival in each.arrivals]
+                arrivals = [Arrival(record) for each in batch for record in each.records]
                 prepared = reconciler.prepare(arrivals, asked_at=batch[0].at if batch else None)
 
                 def finish(sql: Connection, counts: Counts = prepared.counts, last: bool = finished) -> None:
@@ -163,7 +158,7 @@ def _map_again(app: App, reconciler: Reconciler, run: Run) -> None:
             return
         last = rows[-1].vendor_id
         arrivals = [
-            Arrival(Record(row.vendor_id, Version(row.version) if row.version else None, orjson.loads(row.body)))
+            Arrival(Record(row.vendor_id, Version(row.version) if row.version else None, row.body.encode()))
             for row in rows
         ]
         counts = reconciler.commit(reconciler.prepare(arrivals, again=True))
@@ -197,22 +192,22 @@ def read_dead_again(app: App, connector: Connector, reconciler: Reconciler) -> i
 
 
 class PagesAhead:
-    """Downloads pages in a thread, a batch ahead, and looks at their records while the database works on the last ones.
+    """Downloads pages in a thread, a few ahead, while the last ones are worked on.
 
     Errors come out where the page would have; close ends the thread.
     """
 
-    def __init__(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Arrival]) -> None:
-        self._queue: queue.Queue[Asked | BaseException | None] = queue.Queue(PAGES_AHEAD)
+    def __init__(self, start: Callable[[], Iterator[Page]], app: App, ahead: int) -> None:
+        self._queue: queue.Queue[Asked | BaseException | None] = queue.Queue(ahead)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(start, app, look), name="pages-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(start, app), name="pages-ahead", daemon=True)
         self._thread.start()
 
-    def _run(self, start: Callable[[], Iterator[Page]], app: App, look: Callable[[Record], Arrival]) -> None:
+    def _run(self, start: Callable[[], Iterator[Page]], app: App) -> None:
         try:
             at = iso(app.clock.now())
             for page in start():
-                self._put(Asked([look(record) for record in page.records], page.resume, at))
+                self._put(Asked(page.records, page.resume, at))
                 if self._closed.is_set():
                     return
                 at = iso(app.clock.now())

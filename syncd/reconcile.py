@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
-from connectors.contract import JSON, Record
 from mappings.compile import RecordMapping, Unreadable
 from syncd.clock import from_iso, iso
 from syncd.core.claims import (
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import ColumnElement
 
+    from connectors.contract import Record
     from syncd.app import App, Target, World
     from syncd.turns import Lease
 
@@ -72,19 +72,16 @@ DELETED = b"deleted"
 FLIP = "flip"
 FLIP_WINDOW = timedelta(hours=1)
 REFERENCE = "?"
-BODILESS: JSON = {}
 
 
 @dataclass(slots=True)
 class Look:
-    """What a record says by itself, without the store.
+    """What a record says by itself, mapped, without the store.
 
-    lens, values, at, keys  once mapped; lens is None when no mapping applies, unread tells why values is None
+    lens    None when no mapping applies
+    unread  why values is None
     """
 
-    body: bytes
-    fingerprint: bytes
-    is_mapped: bool = False
     lens: RecordMapping | None = None
     values: Values | None = None
     at: str | None = None
@@ -99,13 +96,11 @@ class Arrival:
     wrote      it is the vendor's answer to our write of these flat values (what we meant); {} when it is known that
                nothing of ours is in it; None when that is not known
     canonical  it was made for this canonical record
-    look       it was looked at before, by the thread that downloads; the record is then kept without its body
     """
 
     record: Record
     wrote: Flat | None = None
     canonical: str | None = None
-    look: Look | None = None
 
 
 @dataclass(slots=True)
@@ -175,37 +170,22 @@ class Reconciler:
 
     # --- before the transaction --------------------------------------------------------------------------------
 
-    def arrived(self, record: Record, *, is_new: bool) -> Arrival:
-        """A record on its way to `prepare`, already hashed, and mapped where it is probably new to us. For any thread.
-
-        Its body is let go at once: thousands of decoded bodies fill the memory, and are slow to free when cold.
-        """
-        if record.deleted:
-            return Arrival(record)
-        look = self._look(record)
-        if is_new:
-            self._map(record.body, look)
-        return Arrival(Record(record.id, record.version, BODILESS), look=look)
-
     def _look(self, record: Record) -> Look:
-        body = orjson.dumps(record.body)
-        return Look(body, blake2b(body, digest_size=16, key=self.salt).digest())
-
-    def _map(self, body: JSON, look: Look) -> None:
-        look.is_mapped = True
+        try:
+            body = record.body
+        except (ValueError, TypeError):
+            # Whatever it may be, somebody has to know of it: every mapping of the resource would read it.
+            return Look(self.lenses[0], unread="The record is not readable as JSON.") if self.lenses else Look()
         for lens in self.lenses:
             if lens.applies(body):
                 break
         else:
-            return
-        look.lens = lens
+            return Look()
         try:
-            look.values = lens.get(body)
-            look.at = lens.modified_at(body)
+            values, at = lens.get(body), lens.modified_at(body)
         except Unreadable as error:
-            look.unread = str(error)
-            return
-        look.keys = self.world.keys(lens.kind, look.values)
+            return Look(lens, unread=str(error))
+        return Look(lens, values, at, self.world.keys(lens.kind, values))
 
     def prepare(self, arrivals: Sequence[Arrival], *, asked_at: str | None = None, again: bool = False) -> Prepared:
         """Hash every record, and map those whose bytes are new to us.
@@ -233,27 +213,19 @@ class Reconciler:
                 else:
                     counts.unchanged += 1
                 continue
-            look = arrival.look or self._look(record)
-            fingerprint = look.fingerprint
+            raw = record.raw
+            fingerprint = blake2b(raw, digest_size=16, key=self.salt).digest()
             if before is not None and arrival.wrote is None and not again:
                 if before[0] == fingerprint and before[1]:
                     counts.unchanged += 1
                     continue
-                if asked_at is not None and self._lags(before[2], asked_at) and not self._is_newer(record.id, look):
+                if asked_at is not None and self._lags(before[2], asked_at) and not self._is_newer(record):
                     counts.unchanged += 1
                     continue
-            if not look.is_mapped:
-                self._map(record.body or orjson.loads(look.body), look)
+            look = self._look(record)
             lens = look.lens
             if lens is None:
                 counts.unchanged += 1
-                continue
-            if before is not None and before[3] != lens.kind:
-                why = f"It was a {before[3]} and is now a {lens.kind}."
-                prepared.dead.append(
-                    (record.id, fingerprint, why, "Make a new record of the right type at the vendor.")
-                )
-                counts.dead += 1
                 continue
             if look.values is None:
                 remedy = (
@@ -263,7 +235,14 @@ class Reconciler:
                 prepared.dead.append((record.id, fingerprint, look.unread, remedy))
                 counts.dead += 1
                 continue
-            at, body = look.at or prepared.observed_at, look.body.decode()
+            if before is not None and before[3] != lens.kind:
+                why = f"It was a {before[3]} and is now a {lens.kind}."
+                prepared.dead.append(
+                    (record.id, fingerprint, why, "Make a new record of the right type at the vendor.")
+                )
+                counts.dead += 1
+                continue
+            at, body = look.at or prepared.observed_at, raw.decode()
             prepared.readings.append(Reading(arrival, lens, look.values, at, fingerprint, body, look.keys))
         seam("page_mapped")
         return prepared
@@ -294,19 +273,23 @@ class Reconciler:
             return False
         return asked_at < iso(from_iso(written_at) + timedelta(seconds=self.facts.read_lag_s))
 
-    def _is_newer(self, vendor_id: str, look: Look) -> bool:
+    def _is_newer(self, record: Record) -> bool:
         """Changed after our own write, by the vendor's clock: then it is news, however much its lists lag."""
+        try:
+            body = record.body
+        except (ValueError, TypeError):
+            return True  # we wrote no such thing
         with read_only(self.app.engine) as sql:
             row = sql.execute(
                 select(links.c.body, links.c.kind).where(
                     links.c.connection == self.connection,
                     links.c.resource == self.resource,
-                    links.c.vendor_id == vendor_id,
+                    links.c.vendor_id == record.id,
                 )
             ).one()
         for lens in self.lenses:
             if lens.kind == row.kind:
-                now, known = (lens.modified_at(orjson.loads(body)) for body in (look.body, row.body))
+                now, known = lens.modified_at(body), lens.modified_at(orjson.loads(row.body))
                 return now is not None and known is not None and now > known
         return False
 

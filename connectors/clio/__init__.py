@@ -7,10 +7,10 @@ Pacing, retries and tokens are the shared client's work, and what a field means 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
@@ -24,6 +24,7 @@ from connectors.clio.answers import (
     record,
     refusal,
     server_time,
+    untouched,
     vendor_error,
     written,
 )
@@ -57,6 +58,8 @@ from connectors.errors import (
 
 if TYPE_CHECKING:
     from connectors.http import Reply, VendorHTTP
+
+Held = TypeVar("Held")
 
 # A token works only in its own region, and each region has its own developer portal (/api-docs/authorization).
 REGIONS = {
@@ -161,14 +164,14 @@ class Clio:
         What changes meanwhile on pages already read is newer than that. https://docs.developers.clio.com/api-docs/paging
         """
         place = Place.of(since)
-        for reply, raws, link in self._pages(resource, listing(resource, place.since), place.next):
+        for reply, records, link in self._pages(untouched, resource, listing(resource, place.since), place.next):
             started = place.started or instant(server_time(reply) - OVERLAP)
             place = Place(place.since, started, link) if link else Place(since=started)
-            yield Page(tuple(record(raw) for raw in raws), resume=place.cursor())
+            yield Page(records, resume=place.cursor())
 
     def ids(self, resource: str) -> Iterator[tuple[str, ...]]:
         """All live ids: a deleted record only ever shows by being in no list."""
-        for _, raws, _ in self._pages(resource, listing(resource, None, fields="id")):
+        for _, raws, _ in self._pages(listed, resource, listing(resource, None, fields="id")):
             yield tuple(record(raw).id for raw in raws)
 
     def fetch(self, resource: str, ids: Sequence[str]) -> tuple[Record, ...]:
@@ -230,13 +233,15 @@ class Clio:
         created_at with the time of sending."""
         sent = outgoing(resource, create.body, {})
         found: list[Record] = []
-        for reply, raws, _ in self._pages(resource, [*listing(resource, None), *narrowed(resource, sent)]):
+        for reply, raws, _ in self._pages(listed, resource, [*listing(resource, None), *narrowed(resource, sent)]):
             found += (record(raw) for raw in raws if holds(raw, sent))
             asked_at = server_time(reply)
         if not found and resource == "contacts":
             # Contacts are narrowed by Clio's search, which may lag behind or read a name in its own way.
             newest = [*listing(resource, None), ("created_since", instant(asked_at - RECENT))]
-            found += (record(raw) for _, raws, _ in self._pages(resource, newest) for raw in raws if holds(raw, sent))
+            found += (
+                record(raw) for _, raws, _ in self._pages(listed, resource, newest) for raw in raws if holds(raw, sent)
+            )
         return tuple(found)
 
     def _list(self, resource: str, params: Sequence[tuple[str, str]]) -> list[JSON]:
@@ -244,18 +249,22 @@ class Clio:
         return listed(reply, resource)[0]
 
     def _pages(
-        self, resource: str, params: Sequence[tuple[str, str]], link: str | None = None
-    ) -> Iterator[tuple[Reply, list[JSON], str | None]]:
-        """(answer, its records, the query of the next page or None), from the page at `link` or else the first one."""
+        self,
+        read: Callable[[Reply, str], tuple[Held, str | None]],
+        resource: str,
+        params: Sequence[tuple[str, str]],
+        link: str | None = None,
+    ) -> Iterator[tuple[Reply, Held, str | None]]:
+        """(answer, what `read` finds in it, query of the next page or None), from the page at `link` or the first."""
         while True:
             asked = parse_qsl(link) if link else params
             reply = self.http.get(path(resource), params=asked, headers=HEADERS)
             if link and reply.status in (400, 404, 410):
                 raise CursorExpired("Clio no longer knows the page where the listing stopped.")
-            raws, following = listed(reply, resource)
+            held, following = read(reply, resource)
             if following and following == link:
                 raise ShapeChanged("Clio's next page leads back to the same page.")
-            yield reply, raws, following
+            yield reply, held, following
             if not following:
                 return
             link = following

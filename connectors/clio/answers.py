@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import orjson
 
 from connectors.clio.payloads import COLLECTIONS
@@ -38,6 +39,50 @@ def record(raw: Any) -> Record:
     return Record(id=str(raw["id"]), version=Version(etag) if etag else None, body=raw)
 
 
+class Head(msgspec.Struct):
+    """Of a record, what is needed to take it along; its other properties are not even decoded."""
+
+    id: int | str
+    etag: str | None = None
+
+
+class Paging(msgspec.Struct):
+    next: str | None = None
+
+
+class Meta(msgspec.Struct):
+    paging: Paging | None = None
+
+
+class Listing(msgspec.Struct):
+    """A page whose records are left as the text that they are."""
+
+    data: list[msgspec.Raw]
+    meta: Meta | None = None
+
+
+HEAD = msgspec.json.Decoder(Head)
+LISTING = msgspec.json.Decoder(Listing)
+
+
+def untouched(reply: Reply, resource: str) -> tuple[tuple[Record, ...], str | None]:
+    """A page's records with bodies as they came, and the query of the next page; what `listed` gives, but cheaper."""
+    if reply.status != 200:
+        raise trouble(reply, resource)
+    try:
+        page = reply.shaped(LISTING)
+        records = tuple(_untouched(bytes(raw)) for raw in page.data)
+    except msgspec.DecodeError as error:
+        raise ShapeChanged(f"Clio's answer for {resource} is not a list of records with ids.") from error
+    paging = page.meta.paging if page.meta else None
+    return records, _following(len(records), paging is not None, paging.next if paging else None)
+
+
+def _untouched(raw: bytes) -> Record:
+    head = HEAD.decode(raw)
+    return Record(str(head.id), Version(head.etag) if head.etag else None, raw)
+
+
 def answered(reply: Reply, resource: str) -> JSON:
     """The body of a good answer to a read: {"data": ..., "meta": ...}."""
     if reply.status != 200:
@@ -55,13 +100,17 @@ def listed(reply: Reply, resource: str) -> tuple[list[JSON], str | None]:
     if not isinstance(raws, list):
         raise ShapeChanged(f"Clio's answer for {resource} is not a list.")
     paging = meta.get("paging") if isinstance(meta, dict) else None
-    if paging is None and len(raws) >= PAGE_MAX:
+    return raws, _following(len(raws), paging is not None, (paging or {}).get("next"))
+
+
+def _following(count: int, is_told: bool, link: Any) -> str | None:
+    if not is_told and count >= PAGE_MAX:
         raise ShapeChanged("Clio sent a full page without saying whether more follow.")
-    if not (link := (paging or {}).get("next")):
-        return raws, None
+    if not link:
+        return None
     if not (query := urlsplit(str(link)).query):
         raise ShapeChanged("Clio's next page has an address without a query.")
-    return raws, query
+    return query
 
 
 def written(reply: Reply, resource: str, sent: JSON) -> Record:

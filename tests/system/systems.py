@@ -21,13 +21,19 @@ from tests.system.installation import clio_settings
 
 
 class Altered(ClioSandbox):
-    """A Clio whose answers changed: `alter` may change every record of every answer on its way out."""
+    """A Clio whose answers changed: `alter` may change every record of every answer on its way out, `garble` the text."""
 
     alter: Callable[[dict[str, Any]], None] | None = None
+    garble: Callable[[bytes], bytes] | None = None
 
     def respond(self, request: Request) -> Response:
         answer = super().respond(request)
-        if self.alter is None or answer.status != 200 or not request.path.startswith("/api/v4/contacts"):
+        if answer.status != 200 or not request.path.startswith("/api/v4/contacts"):
+            return answer
+        if self.garble is not None:
+            text = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+            return Response(answer.status, self.garble(text), answer.headers)
+        if self.alter is None:
             return answer
         body = orjson.loads(answer.body) if isinstance(answer.body, bytes) else answer.body
         for record in body["data"] if isinstance(body["data"], list) else [body["data"]]:

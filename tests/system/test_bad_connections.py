@@ -447,6 +447,28 @@ def test_a_value_of_another_kind_puts_one_record_aside_with_its_reason(
     assert pair.equal()
 
 
+def test_text_that_is_no_text_puts_one_record_aside(simple: Installation, vendors: ExitStack) -> None:
+    """Bytes that are not UTF-8 in one record of a page: the page is read, and only that record waits for somebody."""
+    pair = Pair(simple, vendors, CLIO)
+    mine: Altered = pair.mine
+    id_ = CLIO.add(mine, "Odette", "Oddington")
+    pair.settle()
+    names = pair.partner.names(pair.other)
+    mine.garble = lambda text: text.replace(b"Director", b"Direct\xff\xfe")
+    mine.edit("contact", id=id_, changes={"title": "Director"})
+    CLIO.add(mine, "Wilma", "Waitington")
+    pair.settle()
+    assert pair.partner.names(pair.other) == sorted([*names, "Waitington"])
+    (letter,) = simple.dead()
+    assert (letter["vendor_id"], letter["why"]) == (id_, "The record is not readable as JSON.")
+    pair.free_of_data()
+    mine.garble = None
+    mine.edit("contact", id=id_, changes={"title": "Chair"})
+    pair.settle()
+    assert simple.dead() == []
+    assert pair.equal()
+
+
 @systems
 @pytest.mark.parametrize(
     ("given", "family"),
