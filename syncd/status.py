@@ -94,6 +94,7 @@ def status(app: App) -> dict[str, Any]:
             "firm": app.settings.firm.name,
             "as_of": iso(app.clock.now()),
             "connections": found,
+            "unknown_names": _unknown_names(app, [each["name"] for each in found]),
             "intents": totals,
             "conflicts": sql.execute(select(func.count()).where(conflicts.c.state == "open")).scalar_one(),
             "reviews": sql.execute(select(func.count()).where(reviews.c.state == "open")).scalar_one(),
@@ -105,6 +106,13 @@ def status(app: App) -> dict[str, Any]:
             ],
             "sweeper_at": sql.execute(select(meta.c.value).where(meta.c.name == "sweeper_at")).scalar(),
         }
+
+
+def _unknown_names(app: App, known: list[str]) -> list[str]:
+    """Names in firm.yaml's orders of authority that no connection has: such an order decides nothing."""
+    firm = app.settings.firm
+    named = [*firm.authority, *(name for rule in firm.rules.values() for name in rule.authority)]
+    return [name for name in dict.fromkeys(named) if name not in known] if known else []
 
 
 def _newest(sql: Connection, activity: str) -> dict[tuple[str, str], RowMapping]:

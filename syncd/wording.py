@@ -194,6 +194,8 @@ def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
                 f"{NOTE} {each['name']} only observes: syncd plan {each['name']}, then"
                 f" syncd connect approve {each['name']}"
             )
+    for name in found["unknown_names"]:
+        yield f"{NOTE} firm.yaml gives authority to {escape(name)}, and no connection has that name."
     for count, one, many, command in (
         (found["conflicts"], "conflict", "conflicts", "syncd conflicts list"),
         (found["reviews"], "doubtful match", "doubtful matches", "syncd review list"),

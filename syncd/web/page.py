@@ -193,7 +193,11 @@ def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[
         (HELD, intents.get("held", 0)),
     )
     waiting = [Task(counted(n, one, many), why, command) for (one, many, why, command), n in counts if n]
-    return (*stopped, *waiting, *observing)
+    misnamed = [
+        Task(f"No connection is named {name}", "firm.yaml gives it authority.", "syncd connect list")
+        for name in status["unknown_names"]
+    ]
+    return (*stopped, *waiting, *observing, *misnamed)
 
 
 def _backlog(intents: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -54,6 +54,7 @@ CALM: dict[str, Any] = {
             "resources": [RESOURCE],
         }
     ],
+    "unknown_names": [],
     "intents": {"due": 0, "done": 3},
     "conflicts": 0,
     "reviews": 0,

@@ -112,6 +112,7 @@ def status(app: Opened) -> dict[str, Any]:
         "firm": "Quill & Sons LLP",
         "as_of": "2026-11-21T09:30:00.000000Z",
         "connections": [],
+        "unknown_names": [],
         "intents": {"due": open_turns},
         "conflicts": 0,
         "reviews": 0,

@@ -20,6 +20,7 @@ from sqlalchemy import delete, update
 from typer.testing import CliRunner
 
 from connectors import registry
+from connectors.clio.sandbox import ClioSandbox
 from connectors.sandbox import status as answer
 from syncd import cli
 from syncd.clock import iso
@@ -29,6 +30,7 @@ from syncd.demo.systems import SYSTEMS
 from syncd.store.tables import connections, turns
 from syncd.turns import take
 from tests.system.demo_firm import plain_environment
+from tests.system.installation import clio_settings
 
 if TYPE_CHECKING:
     from connectors.sandbox import Sandbox
@@ -212,6 +214,18 @@ def test_status_is_for_a_glance(synced: Connected) -> None:
     found = synced.json("status")
     assert [each["name"] for each in found["connections"]] == ["cards", "clio", "crm"]
     assert found["reviews"] == 1
+    assert found["unknown_names"] == []
+
+
+def test_an_order_that_names_nobody_is_shown(simple: Installation) -> None:
+    (simple.home / "firm.yaml").write_text(
+        "name: Test & Partners\nauthority: [cilo]\nrules:\n  person.title: {by: authority, authority: [cmr, cilo]}\n"
+    )
+    assert simple.run("status", "--json").json()["unknown_names"] == [], "nothing is connected yet"
+    with ClioSandbox(size=2) as clio:
+        simple.add("clio", "clio", clio_settings(clio))
+        assert "firm.yaml gives authority to cilo, and no connection has that name." in simple.run("status").text
+        assert simple.run("status", "--json").json()["unknown_names"] == ["cilo", "cmr"]
 
 
 def test_a_doubtful_match_is_shown_side_by_side_ruled_and_taken_apart(synced: Connected) -> None:
