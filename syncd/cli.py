@@ -488,7 +488,7 @@ def sync(
     pull_only: Annotated[bool, typer.Option("--pull-only", help="Read, match and plan; write nothing.")] = False,
     in_process: Annotated[bool, typer.Option("--once", help="Do it here and now, without queue and workers.")] = False,
     accept_deletions: Annotated[
-        bool, typer.Option("--accept-deletions", help="Believe a listing from which many records are missing.")
+        bool, typer.Option("--accept-deletions", help="Believe that so many records at once are really deleted.")
     ] = False,
     home: Home = None,
     as_json: AsJson = False,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, insert, not_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, not_, or_, select, update
 
 from connectors.contract import (
     Capabilities,
@@ -49,6 +49,7 @@ from syncd.runs import Run
 from syncd.seams import seam
 from syncd.store.database import among, reading
 from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, turns, writes
+from syncd.sweep import brake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -250,6 +251,44 @@ class Delivery:
         return found
 
     # --- what is owed ------------------------------------------------------------------------------------------
+
+    def brake_deletions(self, *, approved: bool) -> None:
+        """Where deletions cascade: so many at once are not passed on before a person has said that they are right.
+
+        approved lifts the brake for what it has held, and for what is due now.
+        """
+        if self.world.settings.firm.deletions != "cascade":
+            return
+        here = (links.c.connection == self.lease.connection, links.c.resource == self.lease.resource, links.c.alive)
+        doomed = and_(
+            self._here(),
+            intents.c.canonical_id.in_(
+                select(links.c.canonical_id)
+                .join(records, records.c.id == links.c.canonical_id)
+                .where(*here, records.c.deleted_at.is_not(None))
+            ),
+        )
+        with self.app.engine.begin() as sql:
+            self.lease.hold(sql)
+            if approved:
+                sql.execute(
+                    update(intents)
+                    .where(doomed, intents.c.state == "held")
+                    .values(state="due", due_at=self.now(), why=None, remedy=None)
+                )
+                return
+            count = sql.execute(select(func.count()).where(doomed, intents.c.state.in_(("due", "held")))).scalar_one()
+            known = sql.execute(select(func.count()).where(*here)).scalar_one()
+            if not brake(count, known):
+                return
+            why = f"{count} of {known} {self.lease.resource} would be deleted at once: too many to pass on unasked."
+            remedy = (
+                f"If that is right: syncd sync {self.lease.connection} --resource {self.lease.resource}"
+                " --once --accept-deletions"
+            )
+            sql.execute(
+                update(intents).where(doomed, intents.c.state == "due").values(state="held", why=why, remedy=remedy)
+            )
 
     def send_due(self, until: datetime | None) -> None:
         """Deliver until nothing is due or the slice is over. The first failure of the whole connection ends it."""
@@ -533,16 +572,19 @@ def deliver(
     until: datetime | None,
     requests: Callable[[], int],
     look_only: bool = False,
+    accept_deletions: bool = False,
 ) -> int:
     """Send what this resource is owed; returns the number of records written. Raises SyncError and LostLease.
 
-    look_only  only find out what became of unanswered requests
+    look_only         only find out what became of unanswered requests
+    accept_deletions  a person said that so many deletions are right
     """
     run = Run(app, lease, "deliver")
     reconciler = Reconciler(app, world, lease.connection, lease.resource, lease)
     delivery = Delivery(app, world, connector, Capabilities.of(connector), lease, reconciler, run, requests)
     delivery.look()
     if not look_only:
+        delivery.brake_deletions(approved=accept_deletions)
         delivery.send_due(until)
     if run.stored or delivery.failure is not None:
         with app.engine.begin() as sql:

@@ -158,7 +158,8 @@ def turn(
                 if not pull_only and writes_blindly(talking.connector):
                     pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
                 deliver(
-                    app, world, talking.connector, lease, until=until, requests=talking.requests, look_only=pull_only
+                    app, world, talking.connector, lease, until=until, requests=talking.requests,
+                    look_only=pull_only, accept_deletions=accept_deletions,
                 )  # fmt: skip
                 row, now = _standing(app, lease), app.clock.now()  # a look may have made the pull due just now
             if from_iso(row["pull_due_at"]) <= now or not pulled_once:

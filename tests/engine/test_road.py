@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from syncd import stewards
+from syncd import once, stewards
 
 if TYPE_CHECKING:
     from tests.engine.office import Office
@@ -159,6 +159,34 @@ def test_cascading_deletion_is_a_policy_and_an_edit_beats_it(office: Office) -> 
     office.settle()
     assert office.held("b") == {}
     assert list(office.held("a")) == ["k"]
+
+
+def test_many_deletions_at_once_cascade_only_when_a_person_says_so(office: Office) -> None:
+    import dataclasses
+
+    office.firm = dataclasses.replace(office.firm, deletions="cascade")
+    office.restart()
+    office.vendor("a")
+    office.vendor("b")
+    office.only("people")
+    for n in range(30):
+        mail = f"p{n}@example.com"
+        office.new("a", jane(given_name=f"P{n}", email=mail, emails=[{"value": mail, "label": "work"}]), id=str(n))
+    office.settle()
+    assert len(office.held("b")) == 30
+    for n in range(26):
+        office.delete("a", str(n))
+    office.edit("a", "29", {"title": "Partner"})
+    office.settle()
+    assert len(office.held("b")) == 30, "nothing was deleted"
+    assert [body["given_name"] for body in office.held("b").values() if body.get("title") == "Partner"] == ["P29"]
+    held = [row for row in office.owed() if row["state"] == "held"]
+    assert len(held) == 26
+    assert "26 of 30 people would be deleted" in held[0]["why"]
+    assert "--accept-deletions" in held[0]["remedy"]
+    once.sync_once(office.app, "b", "people", accept_deletions=True)
+    assert sorted(body["given_name"] for body in office.held("b").values()) == ["P26", "P27", "P28", "P29"]
+    assert not [row for row in office.owed() if row["state"] == "held"]
 
 
 def test_a_company_is_made_before_the_person_who_works_there(office: Office) -> None:
