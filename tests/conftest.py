@@ -27,6 +27,10 @@ settings.register_profile(
 settings.load_profile("syncd")
 
 
+# `make check` has two minutes, so it runs on SQLite; `make test` runs the same tests on both.
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL server for this pytest process; `create` and `create_like` make databases on it."""
@@ -64,7 +68,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=BOTH)
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without any table; the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
@@ -73,7 +77,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     yield request.getfixturevalue("postgres_url")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=BOTH)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh database with the service's schema; the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from connectors.contract import Record, Version
 
 plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
-bodies = st.dictionaries(
-    st.text(), st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
-)
+values = plain | st.lists(plain, max_size=2) | st.dictionaries(st.text(), plain, max_size=2)
+bodies = st.dictionaries(st.text(), values, max_size=4)
 
 
 @given(bodies)

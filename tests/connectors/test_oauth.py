@@ -284,6 +284,7 @@ def race(path: Path, url: str) -> None:
             assert http.get(f"/things/{number}").status == 200
 
 
+@pytest.mark.slow
 def test_four_processes_and_one_single_use_refresh_token(server: TokenServer, store: FileStore) -> None:
     server.access = "worn out"  # what the processes hold is refused; the first refresh makes a1
     store.save(Tokens(Secret("a0"), Secret("r0"), datetime.now(UTC) + timedelta(hours=1)), 1)

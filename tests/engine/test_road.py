@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from syncd import once, stewards
 
 if TYPE_CHECKING:
@@ -235,6 +237,7 @@ def test_an_invoice_changes_the_billed_total_of_its_matters_opportunity(office: 
     assert office.held("b", "opportunities")["o"]["billed_total"] == "0"
 
 
+@pytest.mark.slow
 def test_automations_that_fight_over_a_field_are_stopped_by_name(office: Office) -> None:
     """Two vendors each put their own word back a moment after ours: after the third turn the field waits for a person."""
     for name in "ab":

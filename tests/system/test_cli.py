@@ -431,6 +431,7 @@ def syncd(home: Path, *arguments: str, stdin: str = "", **env: str) -> subproces
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_init_makes_a_home_once_and_keeps_the_key_to_itself(tmp_path: Path) -> None:
     home = tmp_path / "home"
     said = syncd(home, "init", "--name", "Smith & Partners")
@@ -458,6 +459,7 @@ def test_without_a_home_it_says_how_to_make_one(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.slow
 def test_no_secret_is_ever_shown_or_logged(firm: Connected) -> None:
     """Every command with the most talkative log, as real processes: settings, errors, status, JSON, all of it."""
     home = firm.installation.home
@@ -489,6 +491,7 @@ def test_no_secret_is_ever_shown_or_logged(firm: Connected) -> None:
     assert not any(token and token in "\n".join(told) for token in tokens)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_mistake(synced: Connected) -> None:
     env = {**plain_environment(), **synced.installation.env}
     with subprocess.Popen(
@@ -500,6 +503,7 @@ def test_a_reader_that_goes_away_is_no_mistake(synced: Connected) -> None:
         assert running.stderr.read() == b""
 
 
+@pytest.mark.slow
 def test_text_fits_eighty_columns_and_a_file_is_never_cut(synced: Connected) -> None:
     narrow = {**synced.installation.env, "COLUMNS": "80"}
     for arguments in (("status",), ("runs",), ("connect", "list")):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 import redis
 from sqlalchemy import create_engine, inspect, text
 
@@ -45,6 +46,7 @@ def test_valkey_is_empty_for_the_next_test_too(valkey_url: str) -> None:
         client.set("left", "behind")
 
 
+@pytest.mark.slow
 def test_a_server_dies_and_cleans_up_when_its_test_run_is_killed() -> None:
     program = "import sys; from tests.servers import Valkey; v = Valkey(); print(v.url, flush=True); sys.stdin.read()"
     with subprocess.Popen(
