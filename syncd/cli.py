@@ -566,7 +566,8 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
         show_json(found)
     else:
         show(wording.status(found))
-    person = stopped or found["conflicts"] or found["reviews"] or found["dead_letters"]
+    drift = any(each["drift"] for each in found["connections"])
+    person = stopped or drift or found["conflicts"] or found["reviews"] or found["dead_letters"]
     raise typer.Exit(NEEDS_PERSON if person else OK)
 
 

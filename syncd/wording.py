@@ -189,6 +189,7 @@ def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
         # One cause usually stops all of a system's resources, and is said once.
         for trouble in dict.fromkeys(r["trouble"] for r in each["resources"] if r["trouble"]):
             yield f"{NOTE} {each['name']}: {escape(trouble)} It is tried again by itself."
+        yield from drift(each["name"], each["drift"])
         if each["mode"] == "observe":
             yield (
                 f"{NOTE} {each['name']} only observes: syncd plan {each['name']}, then"
@@ -202,6 +203,16 @@ def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     ):
         if count:
             yield f"{NOTE} {counted(count, one, many)}: {command}"
+
+
+def drift(name: str, found: Iterable[Mapping[str, Any]]) -> Iterator[Part]:
+    """What became of the fields of a system: field, lines, effect, remedy."""
+    for each in found:
+        field = escape(each["field"]) + (f" ({escape(each['label'])})" if each["label"] != each["field"] else "")
+        yield f"{NOTE} {name}/{each['resource']}: the field {field} {escape(each['what'])}."
+        yield f"    lines:  {escape('; '.join(each['lines']))}"
+        yield f"    effect: {escape(each['effect'])}"
+        yield f"    → {escape(each['remedy'])}"
 
 
 _NUMBERS = (
