@@ -7,8 +7,11 @@ the field in every other system. The other lines go on. Which places exist is fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
 
 from mappings.compile import _paths
 from mappings.language import (
@@ -22,7 +25,9 @@ from mappings.language import (
     Slot,
     SlotsLine,
     _path_text,
+    reading,
 )
+from mappings.reading import MISSING, value_at
 
 Off = Mapping[str, Mapping[str, bool]]
 """resource -> vendor place that is not there -> whether it once was."""
@@ -68,6 +73,24 @@ def places(plan: FilePlan) -> tuple[Place, ...]:
 def is_there(path: str, known: Collection[str]) -> bool:
     """Whether a place is one of the known fields or lies inside one."""
     return path in known or any(path.startswith((f"{each}.", f"{each}[")) for each in known)
+
+
+def value_in(path: str) -> Callable[[dict[str, Any]], Any]:
+    """body -> what stands at this place, None when nothing does. Raises MappingError when it is no path."""
+    reader = reading()
+    node = yaml.ScalarNode("tag:yaml.org,2002:str", path, yaml.Mark(path, 0, 0, 0, None, 0))
+    steps = reader.path(node, "path")
+    reader.raise_faults()
+    read = value_at(steps or ())
+
+    def value(body: dict[str, Any]) -> Any:
+        try:
+            found = read(body)
+        except (AttributeError, TypeError):
+            return None
+        return None if found is MISSING else found
+
+    return value
 
 
 def narrowed(plan: FilePlan, off: Off) -> FilePlan:

@@ -17,7 +17,7 @@ from connectors import registry
 from connectors.contract import Finding
 from connectors.errors import Misconfigured, SyncError
 from syncd import schemas
-from syncd.app import App, World
+from syncd.app import App, Member, World
 from syncd.clock import iso
 from syncd.config import CONNECTION_NAME, ZONES
 from syncd.connecting import OfferedTokens, offer, open_connection, sealed, talk, unsealed
@@ -333,6 +333,17 @@ def replace_secrets(app: App, name: str, given: Mapping[str, str]) -> Checked:
         )
         _go_on(sql, name, now)
     return checked
+
+
+def member(app: App, name: str) -> Member:
+    """A connection with its mapping. Raises NoSuchConnection, and CannotConnect when the mapping cannot be used."""
+    _row(app, name)
+    world = app.world()
+    if name in world.broken:
+        raise CannotConnect(
+            f"The mapping of {name!r} cannot be used: {world.broken[name]} Check it: syncd mapping check"
+        )
+    return world.members[name]
 
 
 def _row(app: App, name: str) -> Mapping[str, Any]:

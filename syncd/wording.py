@@ -333,3 +333,61 @@ def demo_report(report: Mapping[str, Any]) -> Iterator[Part]:
         f" {counted(report['echo_writes'], 'echo write', 'echo writes')}."
     )
     yield f"{GOOD} equal" if report["equal"] else f"{BAD} not equal; the differences are listed above"
+
+
+# --- fields and mappings -------------------------------------------------------------------------------------------
+
+
+def inspected(found: Mapping[str, Any], *, every: bool) -> Iterator[Part]:
+    """The fields of an account, resource by resource, then lines for what is not mapped."""
+    name = found["connection"]
+    for each in found["resources"]:
+        fields = each["fields"]
+        mapped = [field for field in fields if field["lines"]]
+        shown = [field for field in fields if every or field["lines"] or field["custom"]]
+        yield f"[bold]{name}/{each['resource']}[/bold]  {len(fields)} fields, {len(mapped)} of them mapped"
+        made = table("field", "type", "example", "line", folded=("field", "example", "line"))
+        for field in shown:
+            label = f"\n[dim]{escape(field['label'])}[/dim]" if _is_other(field["label"], field["path"]) else ""
+            lines = "\n".join(_line(line) for line in field["lines"]) or "—"
+            locked = "" if field["writable"] else "\n[dim]read only[/dim]"
+            path = f"[cyan]{escape(field['path'])}[/cyan]" if field["custom"] else escape(field["path"])
+            made.add_row(path + label, escape(_type(field)) + locked, escape(_example(field)), lines)
+        yield made
+        if len(shown) < len(fields):
+            left = counted(len(fields) - len(shown), "standard field is", "standard fields are")
+            yield f"{left} not mapped: syncd connect inspect {name} --resource {each['resource']} --all"
+        if each["pinned"]:
+            yield f"Pinned {moment(each['pinned']['at'])} by {escape(each['pinned']['by'])}."
+        else:
+            yield "This system does not describe its fields: these stood in the records read so far."
+        yield from drift(name, each["drift"])
+        yield ""
+    if not found["proposal"]:
+        yield "Nothing is left to map."
+        return
+    where = f"add these lines to {found['file']}" if found["file_exists"] else f"put this into {found['file']}"
+    yield f"To map more, {escape(where)}, choose a name for each FIELD, then: syncd mapping check"
+    yield ""
+    yield escape(found["proposal"])
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    arrow = {"in": " (in)", "out": " (out)"}.get(line["direction"], "")
+    return f"{line['kind']}.{line['field']}{arrow} [dim]{escape(line['where'])}[/dim]"
+
+
+def _is_other(label: str, path: str) -> bool:
+    return label.replace(" ", "").replace("_", "").lower() not in path.replace("_", "").lower()
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    kind = field["detail"].partition(":")[0] or field["type"]
+    return f"{kind} {field['length']}" if field["length"] and field["type"] == "text" else str(kind)
+
+
+def _example(field: Mapping[str, Any]) -> str:
+    if field["type"] != "choice" or not field["values"]:
+        return str(field["example"]) or "—"
+    words = field["detail"].partition(": ")[2] or ", ".join(field["values"])
+    return f"one of: {words}" if len(words) <= 60 else f"one of {len(field['values'])} choices"
