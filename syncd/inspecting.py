@@ -196,12 +196,16 @@ def _blocks(member: Member, resource: Mapping[str, Any]) -> Iterator[str]:
             for name, field in KINDS[lens.kind].fields.items()
             if name not in lens.lines and name not in off and not field.rollup
         ]
-        lines = list(_lines(unmapped, free))
-        if lines:
-            yield f"  - resource: {resource['resource']}\n    kind: {lens.kind}\n    fields:\n" + "\n".join(lines)
+        taken = [KINDS[lens.kind].fields[name] for name in lens.lines]
+        lines = list(_lines(unmapped, free, taken))
+        if not lines:
+            continue
+        block = [f"  - resource: {resource['resource']}", f"    kind: {lens.kind}", "    fields:", *lines]
+        is_open = all(line.lstrip().startswith("#") for line in lines)
+        yield "\n".join(f"  # {line[2:]}" if is_open and "#" not in line[:8] else line for line in block)
 
 
-def _lines(fields: Sequence[Mapping[str, Any]], free: Sequence[Free]) -> Iterator[str]:
+def _lines(fields: Sequence[Mapping[str, Any]], free: Sequence[Free], taken: Sequence[Field]) -> Iterator[str]:
     pairs = sorted(
         (
             (-_alike(field, each.field.name), n, each.field.name)
@@ -222,7 +226,10 @@ def _lines(fields: Sequence[Mapping[str, Any]], free: Sequence[Free]) -> Iterato
         elif field["custom"]:
             fit = [name for name, each in targets.items() if each.type in TAKES[field["type"]]]
             fit = [name for name in fit if name not in chosen.values()]
-            choice = f"FIELD could be: {', '.join(fit)}" if fit else "no free field of this kind has its type"
+            instead = [each.name for each in taken if each.type in TAKES[field["type"]] and not each.rollup]
+            choice = f"FIELD could be: {', '.join(fit)}" if fit else "no free field has its type"
+            if not fit and instead:
+                choice = f"FIELD could be, in place of its line now: {', '.join(instead)}"
             comments.append(f"      # FIELD: {plain_line(field)} # {_told(field)}; {choice}")
     yield from comments
 

@@ -215,7 +215,7 @@ class Salesforce:
 
     def describe(self, resource: str) -> tuple[VendorField, ...]:
         """From the description that this object's reading uses, so what it says and what is read cannot differ."""
-        return tuple(vendor_field(field) for field in self._visible(resource))
+        return tuple(vendor_field(field, self.external_id) for field in self._visible(resource))
 
     def choose(self, resource: str, names: Sequence[str]) -> None:
         self._chosen[resource] = tuple(names)

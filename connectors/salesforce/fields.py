@@ -159,14 +159,17 @@ TYPES: Mapping[str, FieldType] = {
 https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/field_types.htm"""
 
 
-def vendor_field(field: JSON) -> VendorField:
-    """One entry of a describe answer. A field has no id there: its API name is what stays when the label changes."""
+def vendor_field(field: JSON, own_key: str) -> VendorField:
+    """One entry of a describe answer. A field has no id there: its API name is what stays when the label changes.
+
+    own_key: the field that holds our own key, which is nothing of the firm's.
+    """
     return VendorField(
         path=field["name"],
         label=field["label"],
         type=TYPES.get(field["type"], "text"),
-        detail=field["type"],
-        custom=field["custom"],
+        detail=field["type"] if field["name"] != own_key else "our own key",
+        custom=field["custom"] and field["name"] != own_key,
         writable=field["updateable"],
         values=tuple(each["value"] for each in field["picklistValues"] if each["active"]),
         length=field["length"] or None,
