@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from connectors import registry
 from connectors.contract import Finding
 from connectors.errors import Misconfigured, SyncError
-from syncd import schemas
+from syncd import schemas, upgrades
 from syncd.app import App, Member, World
 from syncd.clock import iso
 from syncd.config import CONNECTION_NAME, ZONES
@@ -282,6 +282,7 @@ def remove(app: App, name: str) -> int:
             sql.execute(delete(table).where(table.c.connection == name))
         sql.execute(delete(pending_refs).where(pending_refs.c.connection == name))
         schemas.forget(sql, name)
+        upgrades.forget(sql, name)
         sql.execute(delete(connections).where(connections.c.name == name))
         remaining = {key: member for key, member in world.members.items() if key != name}
         alone = World(app.settings, remaining)

@@ -26,7 +26,7 @@ from connectors.errors import (
     SyncError,
     TryLater,
 )
-from syncd import logs
+from syncd import logs, upgrades
 from syncd.clock import from_iso, iso
 from syncd.connecting import open_connection
 from syncd.deliver import deliver
@@ -161,6 +161,7 @@ def turn(
 def _steps(app: App, lease: Lease, *, until: datetime | None, pull_only: bool, accept_deletions: bool) -> None:
     world = app.world()
     member = _member(world, lease)
+    upgrades.note(app, member.name, member.spec.name)
     now = app.clock.now()
     row = _standing(app, lease)
     talking = open_connection(app, lease.connection, member.mapping)
