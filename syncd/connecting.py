@@ -222,11 +222,19 @@ def open_connection(app: App, name: str, mapping: ConnectorMapping | None = None
         row = sql.execute(select(connections).where(connections.c.name == name)).mappings().one()
     settings = json.loads(row["settings"])
     talking = talk(row["connector"], settings, unsealed(app, name, row["secrets"]), StoredTokens(app, name))
-    if mapping is not None and (choose := Capabilities.of(talking.connector).choose) is not None:
-        for resource in dict.fromkeys(lens.resource for lens in mapping.mappings):
-            names = [name for lens in mapping.of(resource) for name in lens.vendor_fields]
-            choose(resource, tuple(dict.fromkeys(names)))
+    if mapping is not None:
+        choose(talking.connector, mapping)
     return talking
+
+
+def choose(connector: Connector, mapping: ConnectorMapping) -> None:
+    """Have the connector read what the mapping names, where the vendor sends only what is asked for."""
+    chosen = Capabilities.of(connector).choose
+    if chosen is None:
+        return
+    for resource in dict.fromkeys(lens.resource for lens in mapping.mappings):
+        names = [name for lens in mapping.of(resource) for name in lens.vendor_fields]
+        chosen(resource, tuple(dict.fromkeys(names)))
 
 
 def talk(connector: str, settings: Mapping[str, str], secrets: Mapping[str, Any], tokens: TokenStore) -> Talking:

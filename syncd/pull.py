@@ -96,7 +96,7 @@ def pull(
             update(turns).where(turns.c.connection == connection, turns.c.resource == resource).values(**values)
         )
         if last and is_rereading:
-            read_again(sql, connection, resource)
+            read_again(sql, connection, resource, reconciler.returned)
         if last and (is_rereading or not turn["pulled_once"]):
             owe_all(sql, world, connection, resource, iso(app.clock.now()))
         run.requests = requests()

@@ -134,8 +134,7 @@ def _remedy(connection: str, path: str, pinned: Fields, seen: Fields, *, was: bo
         close = difflib.get_close_matches(path, list(seen), n=1, cutoff=0.6)
         return f"Make the field, let this account see it, or correct the line{_meant(close)}."
     old = next((pinned[each] for each in pinned if is_there(path, (each,))), None)
-    fresh = [each for each in seen.values() if each.path not in pinned and old is not None and each.type == old.type]
-    heirs = [each.path for each in fresh if old is not None and each.label == old.label] or [e.path for e in fresh]
+    heirs = [e.path for e in seen.values() if old is not None and (e.label, e.type) == (old.label, old.type)]
     heir = f" If {heirs[0]} took its place, name that in the line." if heirs else ""
     return (
         f"Restore it, or let this account see it again.{heir} If it is meant to be gone, take the line out (off), then:"
@@ -241,10 +240,13 @@ def asking(app: App, world: World, connector: Connector, lease: Lease) -> Callab
     return ask
 
 
-def read_again(sql: Connection, connection: str, resource: str) -> None:
-    """Everything was read again: what had come back is a field like any other now."""
+def read_again(sql: Connection, connection: str, resource: str, names: frozenset[str]) -> None:
+    """Everything was read again with these fields: they are fields like any other now."""
     here = (schemas.c.connection == connection, schemas.c.resource == resource)
-    sql.execute(update(schemas).where(*here).values(returned="[]"))
+    waiting = sql.execute(select(schemas.c.returned).where(*here)).scalar()
+    if names and waiting is not None:
+        left = sorted(set(orjson.loads(waiting)) - names)
+        sql.execute(update(schemas).where(*here).values(returned=orjson.dumps(left).decode()))
 
 
 def forget(sql: Connection, connection: str) -> None:

@@ -28,7 +28,7 @@ from connectors.errors import (
 )
 from syncd import logs, upgrades
 from syncd.clock import from_iso, iso
-from syncd.connecting import open_connection
+from syncd.connecting import choose, open_connection
 from syncd.deliver import deliver
 from syncd.pull import pull
 from syncd.remedies import next_step
@@ -169,6 +169,7 @@ def _steps(app: App, lease: Lease, *, until: datetime | None, pull_only: bool, a
         if look(app, world, talking.connector, lease.connection, lease.resource):
             world = app.world()
             member = _member(world, lease)
+            choose(talking.connector, member.mapping)
         pulled_once = bool(row["pulled_once"])
         if member.writes and pulled_once:
             if not pull_only and writes_blindly(talking.connector):

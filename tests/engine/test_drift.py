@@ -88,6 +88,7 @@ def test_a_vanished_field_is_cleared_nowhere_and_the_others_keep_syncing(office:
     assert "syncd connect inspect a --pin" in told["remedy"]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_into_a_field_that_is_not_there(office: Office) -> None:
     vendor, _ = pair(office)
     vendor.admin_sets_fields("people", without("title"))
@@ -117,6 +118,7 @@ def test_a_field_that_comes_back_empty_is_filled_again_and_clears_nothing(office
     assert office.one("b")["title"] is None, "from then on somebody who empties it means it"
 
 
+@pytest.mark.slow
 def test_what_stood_in_a_field_that_was_only_hidden_counts_as_before(office: Office) -> None:
     vendor, id_ = pair(office)
     vendor.admin_sets_fields("people", without("title"))
@@ -144,6 +146,7 @@ def test_an_entry_of_a_list_that_goes_with_its_field_clears_nothing(office: Offi
     assert [each["change"] for each in drift(office)] == ["gone"]
 
 
+@pytest.mark.slow
 def test_an_entry_that_a_person_cleared_is_cleared_everywhere(office: Office) -> None:
     fields = (*without("client_number"), NUMBER)
     office.vendor("a", mapping=PICKED, fields=people(fields), describe_every_s=86_400.0)
@@ -156,6 +159,7 @@ def test_an_entry_that_a_person_cleared_is_cleared_everywhere(office: Office) ->
     assert office.one("b")["client_number"] is None
 
 
+@pytest.mark.slow
 def test_a_set_is_off_while_one_of_its_slots_is_gone_and_goes_on_without_it_once_that_is_accepted(
     office: Office,
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_set_is_off_while_one_of_its_slots_is_gone_and_goes_on_without_it_once
     assert sorted(each["value"] for each in office.one("b")["phones"]) == ["(212) 555-0102", "(212) 555-0199"]
 
 
+@pytest.mark.slow
 def test_a_slot_that_never_was_there_takes_no_part(office: Office) -> None:
     only = VendorField("phone_1", "Phone", "text")
     vendor = office.vendor("a", mapping=SLOTS, fields=people((*without("phone", "phones"), only)), describe_every_s=0.0)
@@ -204,6 +209,7 @@ def test_a_slot_that_never_was_there_takes_no_part(office: Office) -> None:
     assert not any(what.startswith("updated") for what in vendor.writes)
 
 
+@pytest.mark.slow
 def test_other_changes_of_a_field_are_told_until_somebody_accepts_them(office: Office) -> None:
     was = VendorField("title", "Title", "choice", values=("Partner", "Associate"))
     vendor, _ = pair(office, (*without("title", "prefix"), was, VendorField("prefix", "Prefix", "text")))
@@ -226,6 +232,7 @@ def test_other_changes_of_a_field_are_told_until_somebody_accepts_them(office: O
     assert ("people", "ada") in [tuple(row) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_field_made_after_the_pin_is_no_drift_and_its_end_is(office: Office) -> None:
     vendor, _ = pair(office, without("suffix"))
     assert drift(office) == []
