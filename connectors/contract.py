@@ -153,6 +153,35 @@ class Resource:
     creatable: bool = True
 
 
+FieldType = Literal["text", "number", "date", "instant", "bool", "choice", "reference", "list", "object"]
+
+
+@dataclass(frozen=True, slots=True)
+class VendorField:
+    """One field that the records of a resource have in this account: what `describe` finds.
+
+    path      where it stands in the body, in the words of a mapping file: Title, or
+              custom_field_values[custom_field.id=4711].value
+    label     as the vendor's screens call it
+    detail    the vendor's own word for its type
+    id        the vendor's own id of the field, which outlives a new label; "" when it has none
+    custom    made by the firm, not by the vendor
+    writable  this account may write it
+    values    for a choice: what can stand in a record
+    length    the greatest number of characters; None: no limit, or not told
+    """
+
+    path: str
+    label: str
+    type: FieldType
+    detail: str = ""
+    id: str = ""
+    custom: bool = False
+    writable: bool = True
+    values: tuple[str, ...] = ()
+    length: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the vendor can and cannot do, as data that the engine, the conformance suite and the docs share.
@@ -167,6 +196,8 @@ class Facts:
     time_resolution_s resolution of the vendor's modified time
     cursor_life_s     seconds a cursor stays valid; None: for ever
     requests_per_minute  the documented budget; None: not documented
+    describe_every_s  how old what `describe` said may become before a worker asks again; 0: asked at every turn, where
+                      reading needs the description anyway
     """
 
     write_guard: Literal["version", "none"] = "none"
@@ -179,6 +210,7 @@ class Facts:
     time_resolution_s: float = 1.0
     cursor_life_s: float | None = None
     requests_per_minute: int | None = None
+    describe_every_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +338,22 @@ class CanBatch(Protocol):
         ...
 
 
+@runtime_checkable
+class CanDescribe(Protocol):
+    def describe(self, resource: str) -> tuple[VendorField, ...]:
+        """All fields that a record of the resource can hold in this account, custom ones too: whatever a mapping
+        names beyond them, or inside them, does not exist. Raises SyncError, never an incomplete answer."""
+        ...
+
+
+@runtime_checkable
+class CanChoose(Protocol):
+    def choose(self, resource: str, names: Sequence[str]) -> None:
+        """From now on this object's records of the resource hold these top-level properties too, as far as the
+        account has them. For vendors that send only what is asked for; an empty field then comes as null."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """A connector's optional methods, found once. Tests switch fields off to walk the engine's other paths."""
@@ -317,6 +365,8 @@ class Capabilities:
     delete: Callable[[str, Delete], None] | None
     find: Callable[[str, Create], tuple[Record, ...]] | None
     send: Callable[[str, Sequence[Change]], tuple[Record | SyncError, ...]] | None
+    describe: Callable[[str], tuple[VendorField, ...]] | None = None
+    choose: Callable[[str, Sequence[str]], None] | None = None
 
     @classmethod
     def of(cls, connector: Connector) -> Capabilities:
@@ -328,4 +378,6 @@ class Capabilities:
             delete=connector.delete if isinstance(connector, CanDelete) else None,
             find=connector.find if isinstance(connector, CanFind) else None,
             send=connector.send if isinstance(connector, CanBatch) else None,
+            describe=connector.describe if isinstance(connector, CanDescribe) else None,
+            choose=connector.choose if isinstance(connector, CanChoose) else None,
         )

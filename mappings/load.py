@@ -51,19 +51,25 @@ def load(connector: str, *, region: str = "US", override: Path | None = None) ->
     region    ISO 3166 code of the country of phone numbers without "+"
     override  the firm's own file, which changes single lines
     """
+    return compiled(load_plan(connector, override=override), region)
+
+
+def load_plan(connector: str, *, override: Path | None = None) -> FilePlan:
+    """The same, checked and not yet compiled."""
     path = _FOLDER / f"{connector}.yaml"
     if not connector.replace("_", "").replace("-", "").isalnum() or not path.is_file():
         raise FileNotFoundError(f"there is no mapping for the connector {connector!r}; known: {', '.join(shipped())}")
     own = None if override is None else (override.read_text(encoding="utf-8"), override.name)
-    return _compiled(parse(path.read_text(encoding="utf-8"), path.name, override=own), region)
+    return parse(path.read_text(encoding="utf-8"), path.name, override=own)
 
 
 def load_text(text: str, name: str, region: str = "US", *, override: tuple[str, str] | None = None) -> ConnectorMapping:
     """The same from text; `name` is shown in errors. override: text and name."""
-    return _compiled(parse(text, name, override=override), region)
+    return compiled(parse(text, name, override=override), region)
 
 
-def _compiled(plan: FilePlan, region: str) -> ConnectorMapping:
+def compiled(plan: FilePlan, region: str = "US") -> ConnectorMapping:
+    """The functions of a checked plan."""
     shared = normalizer(region)
     made = tuple(RecordMapping(record, shared) for record in plan.records)
     by_resource = {m.resource: tuple(o for o in made if o.resource == m.resource) for m in made}

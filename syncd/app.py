@@ -13,19 +13,20 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, or_, select, text
 
 from connectors import registry
 from mappings import matching
 from mappings.canonical import KINDS, Values
-from mappings.load import ConnectorMapping, MappingError, RecordMapping, load
+from mappings.load import ConnectorMapping, MappingError, RecordMapping, compiled, load_plan
 from mappings.normalize import normalizer
+from mappings.places import Place, narrowed, places
 from mappings.rollups import Rollup, load_rollups
 from syncd.clock import Clock, SystemClock
 from syncd.core.ids import canonical_id
 from syncd.core.settle import Rule
 from syncd.store.database import is_current, migrate, open_engine, reading
-from syncd.store.tables import connections, meta
+from syncd.store.tables import connections, meta, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,11 @@ class WrongKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One connection as configured, with its mapping."""
+    """One connection as configured, with its mapping as far as the vendor has the fields for it.
+
+    places    what the lines of the whole mapping use, also lines that are off
+    returned  resource -> canonical fields that came back after having been away, until everything was read again
+    """
 
     name: str
     spec: Spec
@@ -51,6 +56,8 @@ class Member:
     problem: str | None
     settings: Mapping[str, str]
     mapping: ConnectorMapping
+    places: tuple[Place, ...] = ()
+    returned: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def writes(self) -> bool:
@@ -173,13 +180,16 @@ class App:
         """Read the configuration now. Cheap: one query, and mapping files are compiled once per process."""
         with reading(self.engine) as connection:
             rows = connection.execute(select(connections).order_by(connections.c.name)).mappings().all()
+            here = select(schemas.c.connection, schemas.c.resource, schemas.c.off, schemas.c.returned)
+            apart = connection.execute(here.where(or_(schemas.c.off != "{}", schemas.c.returned != "[]"))).all()
         members: dict[str, Member] = {}
         broken: dict[str, str] = {}
         for row in rows:
             override = self.settings.home / "mappings" / f"{row['name']}.yaml"
             own = str(override) if override.exists() else None
             try:
-                mapping = _mapping(row["connector"], self.settings.firm.region, own)
+                off = {each.resource: json.loads(each.off) for each in apart if each.connection == row["name"]}
+                mapping, used = _mapping(row["connector"], self.settings.firm.region, own, json.dumps(off))
             except MappingError as error:
                 broken[row["name"]] = error.errors[0] if error.errors else str(error)
                 continue
@@ -194,6 +204,12 @@ class App:
                 problem=row["problem"],
                 settings=json.loads(row["settings"]),
                 mapping=mapping,
+                places=used,
+                returned={
+                    each.resource: frozenset(json.loads(each.returned))
+                    for each in apart
+                    if each.connection == row["name"]
+                },
             )
         return World(self.settings, members, broken)
 
@@ -203,16 +219,17 @@ class App:
 
 # Looking through the installed packages takes milliseconds, and they do not change under a running process.
 _spec = cache(registry.spec)
-_COMPILED: dict[tuple[str, str, str | None, float], ConnectorMapping] = {}
+_COMPILED: dict[tuple[str, str, str | None, float, str], tuple[ConnectorMapping, tuple[Place, ...]]] = {}
 
 
-def _mapping(connector: str, region: str, override: str | None) -> ConnectorMapping:
+def _mapping(connector: str, region: str, override: str | None, off: str) -> tuple[ConnectorMapping, tuple[Place, ...]]:
     from pathlib import Path
 
     changed = Path(override).stat().st_mtime if override else 0.0
-    key = (connector, region, override, changed)
+    key = (connector, region, override, changed, off)
     if key not in _COMPILED:
-        _COMPILED[key] = load(connector, region=region, override=Path(override) if override else None)
+        plan = load_plan(connector, override=Path(override) if override else None)
+        _COMPILED[key] = compiled(narrowed(plan, json.loads(off)), region), places(plan)
     return _COMPILED[key]
 
 

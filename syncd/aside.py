@@ -66,7 +66,7 @@ def retry(app: App, connection: str | None = None) -> dict[str, int]:
         if connection not in (None, place.connection) or place.connection not in world.members:
             continue
         lease = wait_for_lease(app, (place.connection, place.resource))
-        talking = open_connection(app, place.connection)
+        talking = open_connection(app, place.connection, world.members[place.connection].mapping)
         try:
             reconciler = Reconciler(app, world, place.connection, place.resource, lease)
             still += read_dead_again(app, talking.connector, reconciler)

@@ -8,48 +8,50 @@ A command imports the engine when it runs, so that `--help` answers at once and 
 
 from __future__ import annotations
 
-import getpass
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from syncd import logs
+from syncd import cli_mapping
 from syncd.config import (
     FIRM_FILE,
     Settings,
     SettingsError,
     default_home,
-    load_settings,
-    masked_url,
     write_firm_template,
+)
+from syncd.terminal import (
+    NEEDS_PERSON,
+    NOT_FOUND,
+    OK,
+    WRONG,
+    AsJson,
+    Home,
+    Name,
+    Only,
+    about,
+    done,
+    err,
+    fail,
+    log,
+    me,
+    open_store,
+    opened,
+    out,
+    say,
+    settings_of,
+    show,
+    show_json,
 )
 
 if TYPE_CHECKING:
     from connectors.contract import Checked
-    from syncd.app import App
-    from syncd.wording import Part
-
-OK, NEEDS_PERSON, WRONG, NOT_FOUND, BUSY = 0, 1, 2, 3, 4
-WIDE = 200  # columns of what is written to a file or a pipe: nothing is cut there
-
-log = logs.get("cli")
-
-
-def _console(*, stderr: bool = False) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or os.environ.get("COLUMNS") else WIDE
-    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
-
-
-out, err = _console(), _console(stderr=True)
 
 cli = typer.Typer(
     name="syncd",
@@ -69,112 +71,12 @@ aside = typer.Typer(no_args_is_help=True, help="What was put aside with its reas
 cli.add_typer(connect, name="connect")
 cli.add_typer(review, name="review")
 cli.add_typer(conflicts, name="conflicts")
+cli.add_typer(cli_mapping.mapping, name="mapping")
 cli.add_typer(aside, name="aside")
+connect.command("inspect")(cli_mapping.connect_inspect)
 
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", envvar="SYNCD_HOME", help="The home folder (settings, key, embedded database).", show_default=False
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of text.")]
-Name = Annotated[str, typer.Argument(help="The connection's name.")]
-Only = Annotated[str | None, typer.Argument(help="Only this connection.")]
 SecretFiles = Annotated[list[str] | None, typer.Option(help="NAME=FILE: read a secret from a file.")]
 Size = Annotated[int, typer.Option(help="People in the demo firm.", min=1)]
-
-
-def fail(message: str, code: int) -> NoReturn:
-    err.print(f"[red]✗[/red] {escape(message)}", soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def say(line: str) -> None:
-    """One plain line, never broken: a terminal breaks it by itself, a file keeps it whole."""
-    out.print(escape(line), soft_wrap=True)
-
-
-def show(parts: Iterable[Part]) -> None:
-    for part in parts:
-        out.print(part, soft_wrap=isinstance(part, str))
-
-
-def done(line: str) -> None:
-    out.print(f"[green]✓[/green] {escape(line)}", soft_wrap=True)
-
-
-def show_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
-
-
-def settings_of(home: Path | None) -> Settings:
-    try:
-        settings = load_settings(home, os.environ)
-    except SettingsError as error:
-        fail(str(error), WRONG)
-    logs.configure(settings.log_form, settings.log_level)
-    return settings
-
-
-@contextmanager
-def opened(home: Path | None) -> Iterator[App]:
-    """The application, and one place where every expected failure becomes a sentence and an exit code."""
-    from connectors.errors import SyncError
-    from mappings.language import MappingError
-    from syncd import connections, once, stewards
-    from syncd.remedies import next_step
-    from syncd.vault import VaultError
-
-    app = _open(settings_of(home))
-    try:
-        yield app
-    except SyncError as error:
-        fail(f"{error.message} {next_step(error)}", NEEDS_PERSON)
-    except MappingError as error:
-        fail("A mapping is wrong; nothing was done.\n" + "\n".join(error.errors), WRONG)
-    except (stewards.NotFound, once.Unknown, connections.NoSuchConnection) as error:
-        fail(str(error), NOT_FOUND)
-    except (connections.CannotConnect, VaultError) as error:
-        fail(str(error), WRONG)
-    except once.Busy as error:
-        fail(str(error), BUSY)
-    finally:
-        app.close()
-
-
-def _open(settings: Settings) -> App:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from syncd.app import WrongKey, open_app
-    from syncd.vault import VaultError
-
-    try:
-        return open_app(settings)
-    except (WrongKey, VaultError) as error:
-        fail(str(error), WRONG)
-    except SQLAlchemyError as error:
-        log.debug("database_not_opened", error=type(error).__name__)
-        fail(f"The database {masked_url(settings.database_url)} cannot be used. Does its server run?", NEEDS_PERSON)
-
-
-@contextmanager
-def about(name: str, *, stored: bool = True) -> Iterator[None]:
-    """An error of a vendor is told with the connection's name and the next step."""
-    from connectors.errors import SyncError
-    from syncd.remedies import next_step
-
-    try:
-        yield
-    except SyncError as error:
-        nothing = "" if stored else " Nothing was stored."
-        fail(f"{name}: {error.message} {next_step(error, name if stored else None)}{nothing}", NEEDS_PERSON)
-
-
-def me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 # --- running it ----------------------------------------------------------------------------------------------------
@@ -192,7 +94,7 @@ def init(
         write_firm_template(folder, name, with_key=keyed)
     except SettingsError as error:
         fail(str(error), WRONG)
-    _open(settings_of(folder)).close()
+    open_store(settings_of(folder)).close()
     done(f"{folder / FIRM_FILE} holds the settings.")
     if keyed:
         done(f"{folder / 'key'} holds the key. Copy it to a safe place: without it, stored credentials are lost.")
@@ -236,7 +138,7 @@ def _opens(settings: Settings) -> tuple[str, ...]:
     """Nothing starts half: the database, the key and every mapping must be right first. Returns the connections."""
     from mappings.language import MappingError
 
-    app = _open(settings)
+    app = open_store(settings)
     try:
         world = app.world()
     except MappingError as error:
@@ -566,7 +468,8 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
         show_json(found)
     else:
         show(wording.status(found))
-    person = stopped or found["conflicts"] or found["reviews"] or found["dead_letters"]
+    drift = any(each["drift"] for each in found["connections"])
+    person = stopped or drift or found["conflicts"] or found["reviews"] or found["dead_letters"]
     raise typer.Exit(NEEDS_PERSON if person else OK)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import delete, select, text, update
 
 from connectors import registry
+from connectors.contract import Capabilities
 from connectors.egress import Egress
 from connectors.errors import ReconnectNeeded, TryLater
 from connectors.http import Auth, BasicAuth, BearerAuth, VendorHTTP
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from connectors.contract import Access, Connector
     from connectors.oauth import TokenStore
+    from mappings.load import ConnectorMapping
     from syncd.app import App
 
 # Looking through the installed packages takes milliseconds, and they do not change under a running process.
@@ -239,12 +241,28 @@ class Talking:
             self.http.close()
 
 
-def open_connection(app: App, name: str) -> Talking:
-    """The connector of a stored connection, ready to be called; makes no request. Raises SyncError, VaultError."""
+def open_connection(app: App, name: str, mapping: ConnectorMapping | None = None) -> Talking:
+    """The connector of a stored connection, ready to be called; makes no request. Raises SyncError, VaultError.
+
+    mapping: what its records must hold, for vendors that send only what is asked for.
+    """
     with reading(app.engine) as sql:
         row = sql.execute(select(connections).where(connections.c.name == name)).mappings().one()
     settings = json.loads(row["settings"])
-    return talk(row["connector"], settings, unsealed(app, Place.of(row), row["secrets"]), StoredTokens(app, name))
+    talking = talk(row["connector"], settings, unsealed(app, Place.of(row), row["secrets"]), StoredTokens(app, name))
+    if mapping is not None:
+        choose(talking.connector, mapping)
+    return talking
+
+
+def choose(connector: Connector, mapping: ConnectorMapping) -> None:
+    """Have the connector read what the mapping names, where the vendor sends only what is asked for."""
+    chosen = Capabilities.of(connector).choose
+    if chosen is None:
+        return
+    for resource in dict.fromkeys(lens.resource for lens in mapping.mappings):
+        names = [name for lens in mapping.of(resource) for name in lens.vendor_fields]
+        chosen(resource, tuple(dict.fromkeys(names)))
 
 
 def talk(connector: str, settings: Mapping[str, str], secrets: Mapping[str, Any], tokens: TokenStore) -> Talking:

@@ -6,7 +6,7 @@ A new connection observes: it reads, matches and plans, and writes nothing until
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from connectors import registry
-from connectors.errors import Misconfigured
-from syncd.app import App, World
+from connectors.contract import Finding
+from connectors.errors import Misconfigured, SyncError
+from syncd import schemas, upgrades
+from syncd.app import App, Member, World
 from syncd.clock import iso
 from syncd.config import CONNECTION_NAME, ZONES
 from syncd.connecting import BOUND, OfferedTokens, Place, offer, open_connection, sealed, talk, unsealed
@@ -33,11 +35,11 @@ from syncd.store.tables import (
 from syncd.vault import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from connectors.contract import Checked, Facts
+    from connectors.contract import Checked, Connector, Facts
 
 
 CHECK_MAX = timedelta(minutes=2)
@@ -107,6 +109,7 @@ def add(
     except BaseException:
         with app.engine.begin() as sql:
             sql.execute(delete(turns).where(turns.c.connection == name))
+            schemas.forget(sql, name)
             sql.execute(delete(connections).where(connections.c.name == name))
         raise
     return Added(name, checked, resources)
@@ -132,11 +135,32 @@ def _make_room(app: App, name: str) -> None:
 
 
 def _checked(app: App, name: str) -> Checked:
+    """The connector's own check, and what the account's fields mean for the lines of the mapping."""
     talking = open_connection(app, name)
     try:
-        return talking.connector.check()
+        checked = talking.connector.check()
+        if any(finding.level == "error" for finding in checked.findings):
+            return checked
+        return replace(checked, findings=(*checked.findings, *_drift(app, name, talking.connector)))
     finally:
         talking.close()
+
+
+def _drift(app: App, name: str, connector: Connector) -> Iterator[Finding]:
+    world = app.world()
+    if (member := world.members.get(name)) is None:
+        return
+    for resource in dict.fromkeys(lens.resource for lens in member.mapping.mappings):
+        try:
+            schemas.look(app, world, connector, name, resource, at_once=True)
+        except SyncError as error:
+            what = f"{resource}: which fields there are could not be read. {error.message}"
+            yield Finding("warning", what, error.remedy or "Check again later.")
+    with reading(app.engine) as sql:
+        found = schemas.drifts(sql).get(name, ())
+    for each in found:
+        what = f"{each['resource']}: the field {each['field']} {each['what']} ({'; '.join(each['lines'])})."
+        yield Finding("warning", f"{what} {each['effect']}", each["remedy"])
 
 
 def _mapped(app: App, name: str) -> tuple[str, ...]:
@@ -258,6 +282,8 @@ def remove(app: App, name: str) -> int:
         for table in (intents, turns, dead_letters):
             sql.execute(delete(table).where(table.c.connection == name))
         sql.execute(delete(pending_refs).where(pending_refs.c.connection == name))
+        schemas.forget(sql, name)
+        upgrades.forget(sql, name)
         sql.execute(delete(connections).where(connections.c.name == name))
         remaining = {key: member for key, member in world.members.items() if key != name}
         alone = World(app.settings, remaining)
@@ -323,6 +349,17 @@ def move(app: App, name: str, changes: Mapping[str, str]) -> None:
             .where(connections.c.name == name)
             .values(settings=there.settings, secrets=sealed(app, there, secrets))
         )
+
+
+def member(app: App, name: str) -> Member:
+    """A connection with its mapping. Raises NoSuchConnection, and CannotConnect when the mapping cannot be used."""
+    _row(app, name)
+    world = app.world()
+    if name in world.broken:
+        raise CannotConnect(
+            f"The mapping of {name!r} cannot be used: {world.broken[name]} Check it: syncd mapping check"
+        )
+    return world.members[name]
 
 
 def _row(app: App, name: str) -> Mapping[str, Any]:

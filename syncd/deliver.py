@@ -46,6 +46,7 @@ from syncd.core.plan import (
 )
 from syncd.reconcile import REFERENCE, Arrival, Reconciler, owe
 from syncd.runs import Run
+from syncd.schemas import asking
 from syncd.seams import seam
 from syncd.store.database import among, reading
 from syncd.store.tables import conflicts, intents, links, pending_refs, records, reviews, turns, writes
@@ -580,7 +581,8 @@ def deliver(
     accept_deletions  a person said that so many deletions are right
     """
     run = Run(app, lease, "deliver")
-    reconciler = Reconciler(app, world, lease.connection, lease.resource, lease)
+    ask = asking(app, world, connector, lease)
+    reconciler = Reconciler(app, world, lease.connection, lease.resource, lease, ask=ask)
     delivery = Delivery(app, world, connector, Capabilities.of(connector), lease, reconciler, run, requests)
     delivery.look()
     if not look_only:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import orjson
 from sqlalchemy import Connection, delete, func, select, update
 
 from connectors.contract import Capabilities, Connector, Cursor, Page, Record, Version
@@ -22,6 +23,7 @@ from syncd import logs
 from syncd.clock import iso
 from syncd.reconcile import Arrival, Counts, Reconciler, owe_all
 from syncd.runs import Run
+from syncd.schemas import asking, read_again
 from syncd.store.database import reading
 from syncd.store.tables import dead_letters, links, turns
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 BATCH_RECORDS = 2_000
 COLLECT_RECORDS = 20_000
+REREADING = "+"
+"""Behind a turn's mapping: everything is being read again, from the beginning to the end."""
 log = logs.get("pull")
 
 
@@ -62,17 +66,23 @@ def pull(
             .mappings()
             .one()
         )
-    reconciler = Reconciler(app, world, connection, resource, lease)
+    reconciler = Reconciler(app, world, connection, resource, lease, ask=asking(app, world, connector, lease))
     run = Run(app, lease, "pull")
     mapping = reconciler.salt.hex()
-    if turn["mapping"] and turn["mapping"] != mapping:
-        _map_again(app, reconciler, run)
+    known = turn["mapping"].removesuffix(REREADING)
+    is_rereading = known != turn["mapping"]
+    starts_over = bool(reconciler.returned) and not is_rereading
+    if known and known != mapping:
+        lacks = _map_again(app, reconciler, run)
         read_dead_again(app, connector, reconciler)
-    cursor = Cursor(turn["cursor"]) if turn["cursor"] is not None else None
+        starts_over = starts_over or (lacks and Capabilities.of(connector).choose is not None)
+    is_rereading = is_rereading or starts_over
+    cursor = Cursor(turn["cursor"]) if turn["cursor"] is not None and not starts_over else None
     finished = False
 
     def keep(sql: Connection, *, last: bool) -> None:
-        values: dict[str, object] = {"cursor": cursor, "mapping": mapping, "failures": 0}
+        mark = REREADING if is_rereading and not last else ""
+        values: dict[str, object] = {"cursor": cursor, "mapping": mapping + mark, "failures": 0}
         if last:
             now = app.clock.now()
             poll_s = float(turn["poll_s"])
@@ -84,7 +94,9 @@ def pull(
         sql.execute(
             update(turns).where(turns.c.connection == connection, turns.c.resource == resource).values(**values)
         )
-        if last and not turn["pulled_once"]:
+        if last and is_rereading:
+            read_again(sql, connection, resource, reconciler.returned)
+        if last and (is_rereading or not turn["pulled_once"]):
             owe_all(sql, world, connection, resource, iso(app.clock.now()))
         run.requests = requests()
         run.store(sql, ended=last)
@@ -106,7 +118,7 @@ def pull(
                     cursor = resume[-1]
                 finished = asked is None
                 arrivals = [Arrival(record) for each in batch for record in each.records]
-                prepared = reconciler.prepare(arrivals, asked_at=batch[0].at if batch else None)
+                prepared = reconciler.prepare(arrivals, asked_at=batch[0].at if batch else None, fresh=is_rereading)
 
                 def finish(sql: Connection, counts: Counts = prepared.counts, last: bool = finished) -> None:
                     run.counts.add(counts)
@@ -138,13 +150,17 @@ def pull(
     return run.counts
 
 
-def _map_again(app: App, reconciler: Reconciler, run: Run) -> None:
-    """The mapping changed: read every stored body again through the new one. No request is made."""
-    last = ""
+def _map_again(app: App, reconciler: Reconciler, run: Run) -> bool:
+    """The mapping changed: read every stored body again through the new one. No request is made.
+
+    Returns whether some body lacks a property that the mapping names: it was read before anybody asked for that.
+    """
+    last, lacks = "", False
+    wanted = {(lens.kind, name) for lens in reconciler.lenses for name in lens.vendor_fields}
     while True:
         with reading(app.engine) as sql:
             rows = sql.execute(
-                select(links.c.vendor_id, links.c.version, links.c.body)
+                select(links.c.vendor_id, links.c.kind, links.c.version, links.c.body)
                 .where(
                     links.c.connection == reconciler.connection,
                     links.c.resource == reconciler.resource,
@@ -155,8 +171,15 @@ def _map_again(app: App, reconciler: Reconciler, run: Run) -> None:
                 .limit(BATCH_RECORDS)
             ).all()
         if not rows:
-            return
+            return lacks
         last = rows[-1].vendor_id
+        lacks = lacks or any(
+            name not in body
+            for row in rows
+            if (body := orjson.loads(row.body)) is not None
+            for kind, name in wanted
+            if kind == row.kind
+        )
         arrivals = [
             Arrival(Record(row.vendor_id, Version(row.version) if row.version else None, row.body.encode()))
             for row in rows

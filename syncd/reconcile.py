@@ -144,6 +144,7 @@ class Prepared:
     counts: Counts = field(default_factory=Counts)
     observed_at: str = ""
     again: bool = False
+    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -158,14 +159,33 @@ class Touched:
 class Reconciler:
     """Takes records of one connection's resource into the store. Holds no state between pages but compiled values."""
 
-    def __init__(self, app: App, world: World, connection: str, resource: str, lease: Lease | None) -> None:
+    def __init__(
+        self,
+        app: App,
+        world: World,
+        connection: str,
+        resource: str,
+        lease: Lease | None,
+        *,
+        ask: Callable[[], None] | None = None,
+    ) -> None:
+        """ask: have the vendor's fields looked at once more, because values of some have just vanished; raises when
+        fields have vanished with them. None: nobody can be asked."""
         self.app = app
         self.world = world
         self.connection = connection
         self.resource = resource
         self.lease = lease
-        self.lenses = world.members[connection].mapping.of(resource) if connection in world.members else ()
-        self.facts = world.members[connection].spec.facts if connection in world.members else None
+        member = world.members.get(connection)
+        self.lenses = member.mapping.of(resource) if member is not None else ()
+        self.facts = member.spec.facts if member is not None else None
+        self.returned = member.returned.get(resource, frozenset()) if member is not None else frozenset()
+        self.ask = ask
+        self.apart = frozenset(
+            (each.kind, each.field)
+            for each in (member.places if member is not None else ())
+            if each.resource == resource and each.kept_apart
+        )
         self.salt = blake2b("|".join(lens.fingerprint for lens in self.lenses).encode(), digest_size=16).digest()
 
     # --- before the transaction --------------------------------------------------------------------------------
@@ -187,13 +207,16 @@ class Reconciler:
             return Look(lens, unread=str(error))
         return Look(lens, values, at, self.world.keys(lens.kind, values))
 
-    def prepare(self, arrivals: Sequence[Arrival], *, asked_at: str | None = None, again: bool = False) -> Prepared:
+    def prepare(
+        self, arrivals: Sequence[Arrival], *, asked_at: str | None = None, again: bool = False, fresh: bool = False
+    ) -> Prepared:
         """Hash every record, and map those whose bytes are new to us.
 
         asked_at  when the listing that brought them was asked for: a list that lags behind our own write is not news
         again     map even what did not change (the mapping itself changed)
+        fresh     they hold fields that were never asked for before: what stands there is met, nobody edited it
         """
-        prepared = Prepared(observed_at=iso(self.app.clock.now()), again=again)
+        prepared = Prepared(observed_at=iso(self.app.clock.now()), again=again, fresh=again or fresh)
         counts = prepared.counts
         counts.pulled = len(arrivals)
         known, buried = self._known([arrival.record.id for arrival in arrivals])
@@ -244,8 +267,34 @@ class Reconciler:
                 continue
             at, body = look.at or prepared.observed_at, raw.decode()
             prepared.readings.append(Reading(arrival, lens, look.values, at, fingerprint, body, look.keys))
+        if self.ask is not None and self.apart and self._emptied(prepared.readings):
+            self.ask()
         seam("page_mapped")
         return prepared
+
+    def _emptied(self, readings: Sequence[Reading]) -> bool:
+        """Whether a value that was there is gone, in a field whose own end would look just the same."""
+        suspects = {
+            reading.arrival.record.id: names
+            for reading in readings
+            if (
+                names := [
+                    n for kind, n in self.apart if kind == reading.lens.kind and reading.values.get(n, "") is None
+                ]
+            )
+        }
+        if not suspects:
+            return False
+        with read_only(self.app.engine) as sql:
+            rows = sql.execute(
+                select(links.c.vendor_id, links.c.state).where(
+                    links.c.connection == self.connection,
+                    links.c.resource == self.resource,
+                    among(sql, links.c.vendor_id, suspects),
+                )
+            )
+            held = {row.vendor_id: decode(orjson.loads(row.state)).base for row in rows}
+        return any(held[id_].get(name) is not None for id_, names in suspects.items() if id_ in held for name in names)
 
     def _known(self, ids: Sequence[str]) -> tuple[dict[str, tuple[bytes, bool, str | None, str]], set[str]]:
         """What is stored about these records, and which of them lie among the dead letters."""
@@ -456,7 +505,8 @@ class Page:
             wrote = self._found_ours(reading)
         edits = see(
             state, reading.values, reading.at, self.world.same(kind),
-            wrote=wrote, new_fields=reading.lens.lines if self.prepared.again else (), silent=silent(reading.lens),
+            wrote=wrote, new_fields=reading.lens.lines if self.prepared.fresh else (), silent=silent(reading.lens),
+            returned=self.r.returned,
         )  # fmt: skip
         source = Source(self.r.connection, self.r.resource, arrival.record.id)
         touched.edits.extend((source, edit) for edit in edits)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from syncd.clock import iso
+from syncd.schemas import drifts
 from syncd.store.database import reading
 from syncd.store.tables import (
     conflicts,
@@ -72,6 +73,7 @@ def status(app: App) -> dict[str, Any]:
                     "trouble": stopped[place]["problem"] if turn["failures"] and place in stopped else None,
                 }
             )
+        told = drifts(sql)
         found = [
             {
                 "name": row["name"],
@@ -83,6 +85,7 @@ def status(app: App) -> dict[str, Any]:
                 "remedy": row["remedy"],
                 "paused_until": row["paused_until"],
                 "resources": by_connection.get(row["name"], []),
+                "drift": [each for each in told.get(row["name"], ()) if each["change"] != "unknown"],
             }
             for row in sql.execute(select(connections).order_by(connections.c.name)).mappings()
         ]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connectors.contract import Checked, Spec
+    from mappings.cases import Outcome
+    from mappings.checking import CheckedFile
 
 Part = str | Table
 GOOD, BAD, NOTE = "[green]✓[/green]", "[red]✗[/red]", "[yellow]![/yellow]"
@@ -189,6 +191,7 @@ def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
         # One cause usually stops all of a system's resources, and is said once.
         for trouble in dict.fromkeys(r["trouble"] for r in each["resources"] if r["trouble"]):
             yield f"{NOTE} {each['name']}: {escape(trouble)} It is tried again by itself."
+        yield from drift(each["name"], each["drift"])
         if each["mode"] == "observe":
             yield (
                 f"{NOTE} {each['name']} only observes: syncd plan {each['name']}, then"
@@ -204,6 +207,16 @@ def _needed(found: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     ):
         if count:
             yield f"{NOTE} {counted(count, one, many)}: {command}"
+
+
+def drift(name: str, found: Iterable[Mapping[str, Any]]) -> Iterator[Part]:
+    """What became of the fields of a system: field, lines, effect, remedy."""
+    for each in found:
+        field = escape(each["field"]) + (f" ({escape(each['label'])})" if each["label"] != each["field"] else "")
+        yield f"{NOTE} {name}/{each['resource']}: the field {field} {escape(each['what'])}."
+        yield f"    lines:  {escape('; '.join(each['lines']))}"
+        yield f"    effect: {escape(each['effect'])}"
+        yield f"    → {escape(each['remedy'])}"
 
 
 _NUMBERS = (
@@ -324,3 +337,200 @@ def demo_report(report: Mapping[str, Any]) -> Iterator[Part]:
         f" {counted(report['echo_writes'], 'echo write', 'echo writes')}."
     )
     yield f"{GOOD} equal" if report["equal"] else f"{BAD} not equal; the differences are listed above"
+
+
+# --- fields and mappings -------------------------------------------------------------------------------------------
+
+
+def inspected(found: Mapping[str, Any], *, every: bool) -> Iterator[Part]:
+    """The fields of an account, resource by resource, then lines for what is not mapped."""
+    name = found["connection"]
+    for each in found["resources"]:
+        fields = each["fields"]
+        mapped = [field for field in fields if field["lines"]]
+        shown = [field for field in fields if every or field["lines"] or field["custom"]]
+        yield f"[bold]{name}/{each['resource']}[/bold]  {len(fields)} fields, {len(mapped)} of them mapped"
+        made = table("field", "type", "example", "line", folded=("field", "example", "line"))
+        for field in shown:
+            label = f"\n[dim]{escape(field['label'])}[/dim]" if _is_other(field["label"], field["path"]) else ""
+            lines = "\n".join(_line(line) for line in field["lines"]) or "—"
+            locked = "" if field["writable"] else "\n[dim]read only[/dim]"
+            path = f"[cyan]{escape(field['path'])}[/cyan]" if field["custom"] else escape(field["path"])
+            made.add_row(path + label, escape(_type(field)) + locked, escape(_example(field)), lines)
+        yield made
+        if len(shown) < len(fields):
+            left = counted(len(fields) - len(shown), "standard field is", "standard fields are")
+            yield f"{left} not mapped: syncd connect inspect {name} --resource {each['resource']} --all"
+        if each["pinned"]:
+            yield f"Pinned {moment(each['pinned']['at'])} by {escape(each['pinned']['by'])}."
+        else:
+            yield "This system does not describe its fields: these stood in the records read so far."
+        yield from drift(name, each["drift"])
+        yield ""
+    if not found["proposal"]:
+        yield "Nothing is left to map."
+        return
+    where = f"add these lines to {found['file']}" if found["file_exists"] else f"put this into {found['file']}"
+    yield f"To map more, {escape(where)}, choose a name for each FIELD, then: syncd mapping check"
+    yield ""
+    yield escape(found["proposal"])
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    arrow = {"in": " (in)", "out": " (out)"}.get(line["direction"], "")
+    return f"{line['kind']}.{line['field']}{arrow} [dim]{escape(line['where'])}[/dim]"
+
+
+def _is_other(label: str, path: str) -> bool:
+    return label.replace(" ", "").replace("_", "").lower() not in path.replace("_", "").lower()
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    kind = field["detail"].partition(":")[0] or field["type"]
+    return f"{kind} {field['length']}" if field["length"] and field["type"] == "text" else str(kind)
+
+
+def _example(field: Mapping[str, Any]) -> str:
+    if field["type"] != "choice" or not field["values"]:
+        return str(field["example"]) or "—"
+    words = field["detail"].partition(": ")[2] or ", ".join(field["values"])
+    return f"one of: {words}" if len(words) <= 60 else f"one of {len(field['values'])} choices"
+
+
+def checked_files(found: Iterable[CheckedFile]) -> Iterator[Part]:
+    """Each file with its mistakes, then the sum."""
+    files = wrong = 0
+    for each in found:
+        files += 1
+        wrong += len(each.errors)
+        what = counted(each.lines, "case", "cases") if each.what == "cases" else counted(each.lines, "line", "lines")
+        yield f"{BAD if each.errors else GOOD} {escape(each.file)}" + ("" if each.errors else f"  {each.what}, {what}")
+        for error in each.errors:
+            yield f"    {escape(error)}"
+    yield f"{counted(files, 'file', 'files')}, {counted(wrong, 'mistake', 'mistakes')}."
+
+
+def tested(found: Sequence[tuple[str, Sequence[Outcome]]]) -> Iterator[Part]:
+    """Failing cases with what differs, then the numbers."""
+    for name, outcomes in found:
+        failed = [each for each in outcomes if each.failures]
+        mark = BAD if failed else GOOD
+        yield f"{mark} {escape(name)}: {counted(len(outcomes), 'case', 'cases')}, {len(failed)} failed"
+        for each in failed:
+            yield f"    {escape(each.where)} {escape(each.name)}"
+            for failure in each.failures:
+                yield f"        {escape(failure)}"
+
+
+_UPGRADES = {
+    "changed": "an upgrade changed the shipped line under it; it said: {before}",
+    "gone": "an upgrade took the shipped line away; it said: {before}",
+    "same": "the shipped line says the same now: yours is not needed any more",
+}
+
+
+def mapping_diff(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    """Line by line: the firm's, the shipped one, and what an upgrade did in between."""
+    if not any(each["file"] for each in found):
+        yield "No connection has lines of the firm's own: all shipped mappings are in force as they are."
+        return
+    for each in found:
+        if each["file"] is None:
+            continue
+        since = f", noted {moment(each['since'])}" if each["since"] else ""
+        yield f"[bold]{each['connection']}[/bold]  {escape(each['file'])} on {each['connector']}.yaml{since}"
+        for line in each["lines"]:
+            place = f"{line['resource']} -> {line['kind']}"
+            yield f"  [bold]{escape(line['field'])}[/bold] ({escape(place)})  [dim]{escape(line['where'])}[/dim]"
+            shipped = escape(line["shipped"]) if line["shipped"] is not None else "(no line)"
+            at = f"  [dim]{escape(line['shipped_where'])}[/dim]" if line["shipped_where"] else ""
+            yield f"    [red]- {shipped}[/red]{at}"
+            yield f"    [green]+ {escape(line['own'])}[/green]"
+            if line["upgrade"]:
+                before = line["before"] if line["before"] is not None else "nothing"
+                yield f"    {NOTE} {escape(_UPGRADES[line['upgrade']].format(before=before))}"
+        for line in each["upgrade"]:
+            before, after = (
+                escape(line[side]) if line[side] is not None else "(no line)" for side in ("before", "after")
+            )
+            yield f"  {NOTE} an upgrade changed {line['kind']}.{escape(line['field'])}, which you left alone:"
+            yield f"    [red]- {before}[/red]"
+            yield f"    [green]+ {after}[/green]"
+
+
+SIDE_BY_SIDE = 110
+"""From this many columns on, the other systems stand beside the record; below, each has a table of its own."""
+
+
+def previewed(found: Mapping[str, Any], width: int) -> Iterator[Part]:
+    """The vendor's record, its meaning, the golden value, and what each other system would be sent."""
+    name = found["connection"]
+    read = "as it is there now" if found["read_now"] else "as last read"
+    yield f"[bold]{name}/{found['resource']}/{escape(found['id'])}[/bold]  a {found['kind']}, {read}"
+    if found["aside"]:
+        yield f"{BAD} It would be put aside: {escape(found['aside'])}"
+        return
+    beside = found["systems"] if width >= SIDE_BY_SIDE and len(found["systems"]) <= 2 else []
+    made = table(
+        f"in {name}", "field", "means", "settled", *(f"to {each['connection']}" for each in beside),
+        folded=(f"in {name}", "means", "settled", *(f"to {each['connection']}" for each in beside)),
+    )  # fmt: skip
+    shown = set()
+    for field in found["fields"]:
+        shown.add(field["field"])
+        filled = [place for place in field["places"] if place["value"] not in (None, "")] or field["places"][:1]
+        places = "\n".join(f"{place['path']} = {_brief(place['value'])}" for place in filled)
+        means = _items(field["value"]) if field["stated"] else "(no statement)"
+        sent = [_to(each, field["field"]) for each in beside]
+        golden = "=" if field["stated"] and _items(field["golden"]) == means else _items(field["golden"])
+        label = field["field"] + (f" ({field['direction']})" if field["direction"] != "both" else "")
+        made.add_row(escape(places), label, escape(means), escape(golden), *map(escape, sent))
+    others = dict.fromkeys(
+        change["field"].partition("/")[0] for each in beside for change in each["changes"]
+    )  # fmt: skip
+    for field_name in (each for each in others if each not in shown):
+        made.add_row("", field_name, "", "", *(escape(_to(each, field_name)) for each in beside))
+    yield made
+    if found["review"]:
+        yield f"{NOTE} It may be the same as another record: nothing is copied before somebody has looked."
+    for each in found["systems"]:
+        yield from _to_system(each, with_changes=each not in beside)
+    yield "Nothing was written."
+
+
+def _to_system(each: Mapping[str, Any], *, with_changes: bool) -> Iterator[Part]:
+    place = f"[bold]{each['connection']}/{each['resource']}[/bold]"
+    target = escape(str(each["id"])) if each["id"] else "new"
+    observing = "  (it only observes)" if each["observing"] else ""
+    if not each["changes"]:
+        yield f"{place}  {escape(each['does'])}{observing}"
+    else:
+        yield f"{place}  {each['does']} {target}{observing}"
+        if with_changes:
+            made = table("field", "holds", "would hold", folded=("field", "holds", "would hold"))
+            for change in each["changes"]:
+                after = escape(text_of(change["after"]))
+                made.add_row(escape(change["field"]), escape(text_of(change["before"])), after)
+            yield made
+        yield f"    sends: {escape(', '.join(each['sends']))}"
+    if each["behind"]:
+        yield f"    its mapping has changed since it was read; read it first: syncd sync {each['connection']} --once"
+    if each["stays_behind"]:
+        yield f"    stays behind by the matrix: {', '.join(each['stays_behind'])}"
+
+
+def _to(system: Mapping[str, Any], field: str) -> str:
+    """What one system would hold of a field, empty where nothing changes."""
+    changes = [each for each in system["changes"] if each["field"].partition("/")[0] == field]
+    return "\n".join(
+        f"without {text_of(each['before'])}"
+        if each["after"] is None and "/" in each["field"]
+        else text_of(each["after"])
+        for each in changes
+    )
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return f"{len(value)} entries" if isinstance(value, list) else "…"
+    return text_of(value)

@@ -26,12 +26,13 @@ from connectors.errors import (
     SyncError,
     TryLater,
 )
-from syncd import logs
+from syncd import logs, upgrades
 from syncd.clock import from_iso, iso
-from syncd.connecting import open_connection
+from syncd.connecting import choose, open_connection
 from syncd.deliver import deliver
 from syncd.pull import pull
 from syncd.remedies import next_step
+from syncd.schemas import SchemaMoved, look
 from syncd.store.database import reading
 from syncd.store.tables import connections, runs, turns
 from syncd.sweep import sweep
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from connectors.contract import Connector
-    from syncd.app import App
+    from syncd.app import App, Member, World
 
 SLICE_S = 20.0
 SWEEP_EVERY = timedelta(hours=1)
@@ -142,35 +143,7 @@ def turn(
     """Everything that is due on one connection's resource; the error that ended it, if one did."""
     failure: SyncError | None = None
     try:
-        world = app.world()
-        member = world.members.get(lease.connection)
-        if member is None:
-            raise Misconfigured(
-                world.broken.get(lease.connection, "The connection was removed."),
-                remedy=f"Correct the mapping, then: syncd connect check {lease.connection}",
-            )
-        now = app.clock.now()
-        row = _standing(app, lease)
-        talking = open_connection(app, lease.connection)
-        try:
-            pulled_once = bool(row["pulled_once"])
-            if member.writes and pulled_once:
-                if not pull_only and writes_blindly(talking.connector):
-                    pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
-                deliver(
-                    app, world, talking.connector, lease, until=until, requests=talking.requests,
-                    look_only=pull_only, accept_deletions=accept_deletions,
-                )  # fmt: skip
-                row, now = _standing(app, lease), app.clock.now()  # a look may have made the pull due just now
-            if from_iso(row["pull_due_at"]) <= now or not pulled_once:
-                pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
-            if (row["sweep_due_at"] is not None and from_iso(row["sweep_due_at"]) <= now) or accept_deletions:
-                sweep(
-                    app, world, talking.connector, lease, every=SWEEP_EVERY,
-                    requests=talking.requests, approved=accept_deletions,
-                )  # fmt: skip
-        finally:
-            talking.close()
+        _steps(app, lease, until=until, pull_only=pull_only, accept_deletions=accept_deletions)
     except LostLease:
         log.warning("lease_lost", connection=lease.connection, resource=lease.resource, fence=lease.fence)
         return None
@@ -183,6 +156,53 @@ def turn(
     with app.engine.begin() as sql:
         lease.release(sql)
     return failure
+
+
+def _steps(app: App, lease: Lease, *, until: datetime | None, pull_only: bool, accept_deletions: bool) -> None:
+    world = app.world()
+    member = _member(world, lease)
+    upgrades.note(app, member.name, member.spec.name)
+    now = app.clock.now()
+    row = _standing(app, lease)
+    talking = open_connection(app, lease.connection, member.mapping)
+    try:
+        if look(app, world, talking.connector, lease.connection, lease.resource):
+            world = app.world()
+            member = _member(world, lease)
+            choose(talking.connector, member.mapping)
+        pulled_once = bool(row["pulled_once"])
+        if member.writes and pulled_once:
+            if not pull_only and writes_blindly(talking.connector):
+                pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
+            deliver(
+                app, world, talking.connector, lease, until=until, requests=talking.requests,
+                look_only=pull_only, accept_deletions=accept_deletions,
+            )  # fmt: skip
+            row, now = _standing(app, lease), app.clock.now()  # a look may have made the pull due just now
+        if from_iso(row["pull_due_at"]) <= now or not pulled_once:
+            pull(app, world, talking.connector, lease, until=until, requests=talking.requests)
+        if (row["sweep_due_at"] is not None and from_iso(row["sweep_due_at"]) <= now) or accept_deletions:
+            sweep(
+                app, world, talking.connector, lease, every=SWEEP_EVERY,
+                requests=talking.requests, approved=accept_deletions,
+            )  # fmt: skip
+    except SchemaMoved:
+        if until is not None and app.clock.now() >= until:
+            return  # it is still due: the next turn begins with the fields as they are now
+        talking.close()
+        _steps(app, lease, until=until, pull_only=pull_only, accept_deletions=accept_deletions)
+    finally:
+        talking.close()
+
+
+def _member(world: World, lease: Lease) -> Member:
+    member = world.members.get(lease.connection)
+    if member is None:
+        raise Misconfigured(
+            world.broken.get(lease.connection, "The connection was removed."),
+            remedy=f"Correct the mapping, then: syncd connect check {lease.connection}",
+        )
+    return member
 
 
 def writes_blindly(connector: Connector) -> bool:

@@ -28,6 +28,7 @@ from connectors.clio.answers import (
     vendor_error,
     written,
 )
+from connectors.clio.fields import CUSTOM_PARENTS, DEFINITION, custom_field, own_fields
 from connectors.clio.payloads import COLLECTIONS, holds, narrowed, outgoing
 from connectors.contract import (
     JSON,
@@ -45,6 +46,7 @@ from connectors.contract import (
     Setting,
     Spec,
     Update,
+    VendorField,
 )
 from connectors.errors import (
     CursorExpired,
@@ -243,6 +245,15 @@ class Clio:
                 record(raw) for _, raws, _ in self._pages(listed, resource, newest) for raw in raws if holds(raw, sent)
             )
         return tuple(found)
+
+    def describe(self, resource: str) -> tuple[VendorField, ...]:
+        """What this connector reads of every account, and the firm's own fields of contacts and matters."""
+        fields = own_fields(COLLECTIONS[resource])
+        if (parent := CUSTOM_PARENTS.get(resource)) is None:
+            return fields
+        params = [("fields", DEFINITION), ("parent_type", parent), ("deleted", "false"), ("order", "id(asc)")]
+        pages = self._pages(listed, "custom_fields", [*params, ("limit", str(PAGE_MAX))])
+        return (*fields, *(custom_field(raw) for _, raws, _ in pages for raw in raws))
 
     def _list(self, resource: str, params: Sequence[tuple[str, str]]) -> list[JSON]:
         reply = self.http.get(path(resource), params=params, headers=HEADERS)

@@ -90,6 +90,38 @@ class Books:
             order = self._orders[resource] = sorted(map(int, self.tables[resource]))
         return order
 
+    def custom_fields(self, parent: str) -> dict[str, Row]:
+        """The fields of Contact or Matter that are in use, by id."""
+        rows = self.tables["custom_fields"]
+        return {id_: rows[id_] for id_ in rows if rows[id_]["parent_type"] == parent and not rows[id_]["deleted"]}
+
+    def add_custom_field(
+        self, id_: int, parent: str, kind: str, name: str, displayed: bool, options: Sequence[str] = ()
+    ) -> None:
+        now = firm.instant(self.clock())
+        choices = [
+            {"id": id_ * 100 + n, "etag": quoted(f"option {id_}.{n}"), "option": option, "deleted_at": None}
+            | {"created_at": now, "updated_at": now}
+            for n, option in enumerate(options)
+        ]
+        self.tables["custom_fields"][str(id_)] = {
+            "id": id_, "etag": quoted(f"custom_field {id_}"), "created_at": now, "updated_at": now, "name": name,
+            "parent_type": parent, "field_type": kind, "displayed": displayed, "deleted": False, "required": False,
+            "display_order": len(self.tables["custom_fields"]), "picklist_options": choices,
+        }  # fmt: skip
+        self._custom_fields_changed()
+
+    def change_custom_field(self, id_: int, changes: Row) -> None:
+        row = self.tables["custom_fields"][str(id_)]
+        self.tables["custom_fields"][str(id_)] = {**row, **changes, "updated_at": firm.instant(self.clock())}
+        self._custom_fields_changed()
+
+    def _custom_fields_changed(self) -> None:
+        """Records show their fields' names, and the values of deleted ones no more, without counting as changed."""
+        self.names_changed += 1
+        self.totals.clear()
+        self._orders.pop("custom_fields", None)
+
     def clients(self) -> set[int]:
         """Who has a matter."""
         if self._clients is None:
@@ -267,8 +299,8 @@ class Books:
             raise Problem(422, "ValidationError", "Web sites address can't be blank")
 
     def _apply_custom_values(self, parent: str, row: Row, given: Sequence[Row]) -> None:
-        fields = {str(f[0]): f for f in firm.CUSTOM_FIELDS if f[1] == parent}
-        held = {f"{fields[id_][2]}-{row['id']}{id_}": id_ for id_ in row["custom_values"]}
+        fields = self.custom_fields(parent)
+        held = {f"{fields[id_]['field_type']}-{row['id']}{id_}": id_ for id_ in row["custom_values"] if id_ in fields}
         for change in given:
             if change.get("id") is not None:
                 field_id = held.get(change["id"])
@@ -280,7 +312,7 @@ class Books:
             if value is None:
                 row["custom_values"].pop(field_id, None)
                 continue
-            if fields[field_id][2] == "numeric" and not re.fullmatch(r"-?\d+(\.\d+)?", value):
+            if fields[field_id]["field_type"] == "numeric" and not re.fullmatch(r"-?\d+(\.\d+)?", value):
                 raise Problem(422, "ValidationError", "Custom field values value is not a number")
             row["custom_values"][field_id] = value
 

@@ -30,7 +30,8 @@ VERSIONS = tuple(f"4.0.{n}" for n in range(4, 14))
 PAGE_MAX = 200
 OFFSET_MAX = 10_000
 RENDERED_MAX = 20_000
-PLURALS = ("contacts", "matters", "bills", "activities")
+PLURALS = ("contacts", "matters", "bills", "activities", "custom_fields")
+READ_ONLY = ("bills", "custom_fields")
 # Every plain property that the description names, so that asking for one is never "unknown" here.
 PLAIN: Mapping[str, frozenset[str]] = {
     "contacts": frozenset(
@@ -60,6 +61,9 @@ PLAIN: Mapping[str, frozenset[str]] = {
     "users": frozenset(
         "account_owner created_at email enabled etag first_name id initials last_name name phone_number rate roles "
         "subscription_type time_zone updated_at".split()
+    ),
+    "custom_fields": frozenset(
+        "id etag created_at updated_at name parent_type field_type displayed deleted required display_order".split()
     ),
 }
 NAMED = frozenset(("id", "etag", "name", "created_at", "updated_at"))
@@ -95,6 +99,7 @@ NESTED: Mapping[str, Mapping[str, frozenset[str]]] = {
         "bill": PLAIN["bills"],
     },
     "users": {"account": NAMED | {"state"}},
+    "custom_fields": {"picklist_options": ENTRY | {"option", "deleted_at"}},
 }
 # A second nested level comes with these whatever is asked for.
 DEFAULTS = ("id", "etag")
@@ -149,6 +154,9 @@ class ClioSandbox(Sandbox):
             activities = matters * 2 if activities is None else activities
             self.tables["tokens"][self.access_token] = {"ends_at": 32_503_680_000}
             self.books.seed(seed, size, matters if size else 0, bills if matters else 0, activities if matters else 0)
+        if not self.tables["custom_fields"]:
+            for field in firm.CUSTOM_FIELDS:
+                self.books.add_custom_field(*field)
 
     # The API -------------------------------------------------------------------------------------------------------
 
@@ -186,12 +194,12 @@ class ClioSandbox(Sandbox):
             raise Problem(404, "RecordNotFound", "Not found")
         if request.method == "GET":
             return self._single(resource, id_, request) if id_ else self._list(resource, request)
-        if request.method == "POST" and not id_ and resource != "bills":
+        if request.method == "POST" and not id_ and resource not in READ_ONLY:
             selection = selected(resource, request.first("fields"))
             made = self.books.make(resource, body_data(request))
             self.wrote(f"created {resource}/{made['id']}")
             return Response(201, b'{"data":' + self._shown(resource, made, selection) + b"}", {"ETag": made["etag"]})
-        if request.method == "PATCH" and id_ and resource != "bills":
+        if request.method == "PATCH" and id_ and resource not in READ_ONLY:
             selection = selected(resource, request.first("fields"))
             row = self.books.row(resource, id_)
             wanted = request.headers.get("If-Match")
@@ -295,6 +303,10 @@ class ClioSandbox(Sandbox):
             keeps.append(lambda row: row["type"] == kind)
         if statuses := request.first("status"):
             keeps.append(lambda row: str(row.get("status", "")).lower() in statuses.split(","))
+        if parent := request.first("parent_type"):
+            keeps.append(lambda row: str(row["parent_type"]).lower() == parent)
+        if deleted := request.first("deleted"):
+            keeps.append(lambda row: row["deleted"] is (deleted == "true"))
         if state := request.first("state"):
             keeps.append(lambda row: row.get("state") == state)
         wanted = {name: request.first(name) for name in ("client_id", "matter_id", "user_id") if name in request.query}
@@ -451,13 +463,14 @@ class ClioSandbox(Sandbox):
     def _custom_values(self, resource: str, row: Row) -> Iterator[Row]:
         """Values held, and fields shown by default without one: those come with a null id."""
         parent = "Contact" if resource == "contacts" else "Matter"
-        for id_, of, kind, label, displayed in firm.CUSTOM_FIELDS:
+        for field in self.books.custom_fields(parent).values():
+            id_, kind = field["id"], field["field_type"]
             value = row["custom_values"].get(str(id_))
-            if of == parent and (value is not None or displayed):
+            if value is not None or field["displayed"]:
                 yield {
                     "id": None if value is None else f"{kind}-{row['id']}{id_}",
                     "etag": row["etag"],
-                    "field_name": label,
+                    "field_name": field["name"],
                     "field_type": kind,
                     "value": value,
                     "soft_deleted": False,
@@ -527,6 +540,18 @@ class ClioSandbox(Sandbox):
 
     def edit_pay_bill(self, bill_id: str) -> Row:
         return self.books.set_bill_state(bill_id, "paid")
+
+    def edit_new_custom_field(
+        self, id: int, parent: str, kind: str, name: str, *, displayed: bool = False, options: Sequence[str] = ()
+    ) -> None:
+        """The administrator makes a custom field for Contact or Matter."""
+        with self.lock:
+            self.books.add_custom_field(id, parent, kind, name, displayed, options)
+
+    def edit_custom_field(self, id: int, changes: Row) -> None:
+        """The administrator renames a custom field, or deletes it ({"deleted": True}): its values show nowhere then."""
+        with self.lock:
+            self.books.change_custom_field(id, changes)
 
     def edit_revoke_access(self) -> None:
         """The firm takes the app's authorization back: no token works any more."""

@@ -41,6 +41,7 @@ from connectors.contract import (
     Setting,
     Spec,
     Update,
+    VendorField,
     Version,
 )
 from connectors.errors import (
@@ -81,6 +82,7 @@ SPEC = Spec(
         fetch_max=50,
         page_max=100,
         time_resolution_s=0.0,
+        describe_every_s=0.0,
     ),
 )
 
@@ -130,6 +132,7 @@ class MemoryVendor:
 
     facts       what it offers, as any connector's facts; they govern what it does, too
     has         which capabilities its connectors have; the rest is missing, as the contract has it
+    fields      per resource, the fields that `describe` tells of; None: this vendor describes nothing
     renditions  per top-level field, what it makes of a string that comes through the API: "upper" changes case,
                 "cut" keeps the first three characters. What its own people enter stays as it is
     file        keep the contents there instead of in memory; several processes may share it
@@ -147,6 +150,7 @@ class MemoryVendor:
         resources: Sequence[Resource] = SPEC.resources,
         facts: Facts = SPEC.facts,
         has: Sequence[Capability] = CAPABILITIES,
+        fields: Mapping[str, Sequence[VendorField]] | None = None,
         renditions: Mapping[str, Rendition] | None = None,
         clock: Callable[[], datetime] = utc_now,
         file: Path | None = None,
@@ -155,6 +159,7 @@ class MemoryVendor:
         self.spec = replace(SPEC, resources=tuple(resources), facts=facts)
         self.account = Account(id=f"memory:{name or file or id(self)}", label=name or "In memory")
         self.has = tuple(has)
+        self.fields = None if fields is None else {name: tuple(known) for name, known in fields.items()}
         self.renditions = dict(renditions or {})
         self.clock = clock
         self.writes: list[str] = []
@@ -184,6 +189,15 @@ class MemoryVendor:
     def person_deletes(self, resource: str, id: str) -> None:
         with self._changing() as now:
             self._bury(now, self._live(now, resource, id))
+
+    def admin_sets_fields(self, resource: str, fields: Sequence[VendorField]) -> None:
+        """Fields are made, changed or taken away; what stood in those is gone, and no record counts as changed."""
+        assert self.fields is not None, "a vendor that describes nothing has no fields to set"
+        with self._changing() as now:
+            gone = {each.path for each in self.fields.get(resource, ())} - {each.path for each in fields}
+            self.fields[resource] = tuple(fields)
+            for row in now.rows_of(resource).values():
+                row.body = {name: value for name, value in row.body.items() if name not in gone}
 
     def look(self, resource: str) -> dict[str, JSON]:
         """The bodies of all live records by id, as the vendor's own screen shows them."""
@@ -434,6 +448,12 @@ class _CanBatch(_Base):
         )
 
 
+class _CanDescribe(_Base):
+    def describe(self, resource: str) -> tuple[VendorField, ...]:
+        assert self.vendor.fields is not None
+        return self.vendor.fields.get(resource, ())
+
+
 class Memory(_CanFetch, _CanList, _CanCreate, _CanUpdate, _CanDelete, _CanFind, _CanBatch):
     """The connector by settings: `file`, or `vendor` (the name of a MemoryVendor that lives in this process)."""
 
@@ -468,7 +488,8 @@ def connector_class(vendor: MemoryVendor) -> Callable[[MemoryVendor], Connector]
     def init(self: _Base, vendor: MemoryVendor) -> None:
         self.vendor = vendor
 
-    bases = tuple(MIXINS[name] for name in CAPABILITIES if name in vendor.has) or (_Base,)
+    bases = tuple(MIXINS[name] for name in CAPABILITIES if name in vendor.has)
+    bases = (*bases, _CanDescribe) if vendor.fields is not None else bases or (_Base,)
     return type("Memory", bases, {"spec": vendor.spec, "__init__": init})
 
 

@@ -27,6 +27,7 @@ from connectors.contract import (
     Setting,
     Spec,
     Update,
+    VendorField,
     Version,
 )
 from connectors.errors import (
@@ -38,7 +39,7 @@ from connectors.errors import (
     UnknownOutcome,
 )
 from connectors.salesforce.answers import ADDRESS_REMEDY, DELETED, answer, entries, failure, rows
-from connectors.salesforce.fields import FIELDS, findings, unseen
+from connectors.salesforce.fields import FIELDS, findings, unseen, vendor_field
 from connectors.salesforce.place import Place, instant, moment, quoted, server_time
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ SPEC = Spec(
             required=False,
             default=EXTERNAL_ID,
         ),
-        Setting("fields", "more fields to read, by API name, separated by commas", required=False),
+        Setting("fields", "more fields to read than the mapping names, by API name, with commas", required=False),
     ),
     resources=tuple(Resource(name) for name in FIELDS),
     facts=Facts(
@@ -92,6 +93,7 @@ SPEC = Spec(
         fetch_max=PAGE_MAX,
         page_max=PAGE_MAX,
         time_resolution_s=1.0,
+        describe_every_s=0.0,
     ),
 )
 
@@ -107,6 +109,7 @@ class Salesforce:
         self.external_id = settings.get("external_id_field") or EXTERNAL_ID
         self.extra = tuple(name.strip() for name in (settings.get("fields") or "").split(",") if name.strip())
         self._described: dict[str, JSON] = {}
+        self._chosen: dict[str, tuple[str, ...]] = {}
 
     @staticmethod
     def access(settings: Mapping[str, str]) -> Access:
@@ -210,6 +213,13 @@ class Salesforce:
         reply = self._query(f"SELECT {columns} FROM {resource} WHERE {where} AND IsDeleted = false")  # noqa: S608
         return tuple(record(raw) for raw in rows(reply, resource)[0])
 
+    def describe(self, resource: str) -> tuple[VendorField, ...]:
+        """From the description that this object's reading uses, so what it says and what is read cannot differ."""
+        return tuple(vendor_field(field, self.external_id) for field in self._visible(resource))
+
+    def choose(self, resource: str, names: Sequence[str]) -> None:
+        self._chosen[resource] = tuple(names)
+
     def create(self, resource: str, create: Create) -> Record:
         return one(self.send(resource, (create,)))
 
@@ -295,12 +305,16 @@ class Salesforce:
 
     def _columns(self, resource: str) -> list[str]:
         """The fields to read: those we know and those asked for, as far as this user sees them."""
-        visible = {field["name"] for field in self._describe(resource).get("fields", ())}
-        if not visible:
+        visible = {field["name"] for field in self._visible(resource)}
+        wanted = (*FIELDS[resource].names, self.external_id, *self.extra, *self._chosen.get(resource, ()))
+        return [name for name in dict.fromkeys(wanted) if name in visible]
+
+    def _visible(self, resource: str) -> list[JSON]:
+        fields: list[JSON] = self._describe(resource).get("fields") or []
+        if not fields:
             remedy = f"Give the integration user's permission set Read on {resource}."
             raise MissingPermission(f"The signed-in user does not see {resource}.", remedy=remedy)
-        wanted = (*FIELDS[resource].names, self.external_id, *self.extra)
-        return [name for name in dict.fromkeys(wanted) if name in visible]
+        return fields
 
 
 def id18(id_: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.contract import JSON, Finding
+from connectors.contract import JSON, FieldType, Finding, VendorField
 
 SYSTEM = ("Id", "IsDeleted", "SystemModstamp", "CreatedDate", "LastModifiedDate", "LastModifiedById", "OwnerId")
 CONSENT = ("HasOptedOutOfEmail", "HasOptedOutOfFax", "DoNotCall")
@@ -138,3 +138,39 @@ def unseen(names: Sequence[str], described: Mapping[str, JSON]) -> Iterator[Find
         if name not in visible:
             remedy = "Correct the setting `fields` (API names: Practice_Area__c), or let the user see the field."
             yield Finding("warning", f"No object has a field {name}.", remedy)
+
+
+TYPES: Mapping[str, FieldType] = {
+    "boolean": "bool",
+    "int": "number",
+    "double": "number",
+    "currency": "number",
+    "percent": "number",
+    "date": "date",
+    "datetime": "instant",
+    "picklist": "choice",
+    "combobox": "choice",
+    "multipicklist": "choice",
+    "reference": "reference",
+    "address": "object",
+    "location": "object",
+}
+"""The vendor's types; all others are text.
+https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/field_types.htm"""
+
+
+def vendor_field(field: JSON, own_key: str) -> VendorField:
+    """One entry of a describe answer. A field has no id there: its API name is what stays when the label changes.
+
+    own_key: the field that holds our own key, which is nothing of the firm's.
+    """
+    return VendorField(
+        path=field["name"],
+        label=field["label"],
+        type=TYPES.get(field["type"], "text"),
+        detail=field["type"] if field["name"] != own_key else "our own key",
+        custom=field["custom"] and field["name"] != own_key,
+        writable=field["updateable"],
+        values=tuple(each["value"] for each in field["picklistValues"] if each["active"]),
+        length=field["length"] or None,
+    )

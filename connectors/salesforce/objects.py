@@ -7,6 +7,7 @@ this user may not see or write) is applied by the sandbox, not here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -274,7 +275,8 @@ class Field:
         )
 
 
-def _field(sobject: str, line: str) -> Field:
+def field_of(sobject: str, line: str) -> Field:
+    """A field from its line, as above."""
     head, _, values = line.partition(" values=")
     name, type_, *marks = head.split(" ")
     size = marks.pop(0) if marks and marks[0][0].isdigit() else "0"
@@ -303,10 +305,9 @@ def _field(sobject: str, line: str) -> Field:
 
 
 FIELDS: dict[str, dict[str, Field]] = {
-    sobject: {f.name: f for f in (_field(sobject, line) for line in text.splitlines() if line)}
+    sobject: {f.name: f for f in (field_of(sobject, line) for line in text.splitlines() if line)}
     for sobject, (_, _, text) in OBJECTS.items()
 }
-SPELLINGS = {sobject: {name.lower(): name for name in fields} for sobject, fields in FIELDS.items()}
 PREFIX_OF = {sobject: prefix for sobject, (prefix, _, _) in OBJECTS.items()}
 PREFIXES = {prefix: sobject for sobject, (prefix, _, _) in OBJECTS.items()}
 
@@ -336,12 +337,14 @@ def summary(sobject: str, root: str) -> dict[str, Any]:
     return yes | record | no | none | named | {"mergeable": sobject in {"Account", "Contact"}, "urls": urls}
 
 
-def describe(sobject: str, root: str, *, hidden: set[str], read_only: set[str]) -> dict[str, Any]:
+def describe(
+    sobject: str, root: str, known: Mapping[str, Field], *, hidden: set[str], read_only: set[str]
+) -> dict[str, Any]:
     """A describe answer: `hidden` fields are left out, `read_only` ones lose createable and updateable."""
     writable = sobject in RECORDED
     fields = [
         field.describe(is_writable=writable and not field.is_readonly and field.name not in read_only)
-        for field in FIELDS[sobject].values()
+        for field in known.values()
         if field.name not in hidden
     ]
     master = {

@@ -18,7 +18,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from connectors.salesforce import id18, seeds
-from connectors.salesforce.objects import FIELDS, OBJECTS, PREFIXES, RECORDED, SPELLINGS, STAGES, Field
+from connectors.salesforce.objects import FIELDS, OBJECTS, PREFIXES, RECORDED, STAGES, Field, field_of
 from connectors.salesforce.soql import Row, instant
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Problem(Exception):
 class Org:
     """Rows by object and id, in `tables`; `wrote` is told of every record that the integration user writes.
 
+    fields              the fields of each object: the usual ones, and what the org's administrator made or deleted
     hidden, read_only   fields per object that field-level security keeps from the integration user
     duplicate_rules     objects whose creates are blocked when they resemble a row
     refusals            (object, id) -> what the org's automation answers next; id "" is a create, "*" any write
@@ -60,6 +61,7 @@ class Org:
         self.tables = tables
         self.clock = clock
         self.wrote = wrote
+        self.fields: dict[str, dict[str, Field]] = {sobject: dict(fields) for sobject, fields in FIELDS.items()}
         self.hidden: dict[str, set[str]] = {sobject: set() for sobject in OBJECTS}
         self.read_only: dict[str, set[str]] = {sobject: set() for sobject in OBJECTS}
         self.duplicate_rules: set[str] = set()
@@ -95,7 +97,7 @@ class Org:
         return dict.get(self.tables[sobject], id)
 
     def field(self, sobject: str, name: str) -> Field:
-        spelled = SPELLINGS[sobject].get(name.strip().lower())
+        spelled = self.spelled(sobject, name.strip())
         if spelled is None or spelled in self.hidden[sobject]:
             message = (
                 f"No such column '{name}' on entity '{sobject}'. If you are attempting to use a custom field, be sure "
@@ -103,7 +105,25 @@ class Org:
                 "the appropriate names."
             )
             raise Problem(400, "INVALID_FIELD", message)
-        return FIELDS[sobject][spelled]
+        return self.fields[sobject][spelled]
+
+    def spelled(self, sobject: str, name: str) -> str | None:
+        """The field's name as the org writes it; callers may use any case."""
+        if name in self.fields[sobject]:
+            return name
+        return next((known for known in self.fields[sobject] if known.lower() == name.lower()), None)
+
+    def add_field(self, sobject: str, line: str) -> None:
+        """The administrator makes a custom field, told as a line of objects.py."""
+        field = field_of(sobject, line)
+        self.fields[sobject][field.name] = field
+
+    def drop_field(self, sobject: str, name: str) -> None:
+        """The administrator deletes a custom field: its values are gone from all rows, and no row counts as changed."""
+        del self.fields[sobject][name]
+        for row in list(self.tables[sobject].values()):
+            if name in row:
+                self.tables[sobject][row["Id"]] = {key: value for key, value in row.items() if key != name}
 
     def rows(self, sobject: str, *, after: str = "", by_id: bool = False, with_deleted: bool) -> Iterator[Row]:
         """Rows by (SystemModstamp, Id), or by Id alone, from `after` on."""
@@ -134,7 +154,7 @@ class Org:
             raise Problem(405, "METHOD_NOT_ALLOWED", f"{sobject} cannot be created here")
         row = self._cleaned(sobject, fields, {}, is_person=bool(by))
         self._refuse(sobject, "")
-        for field in FIELDS[sobject].values():
+        for field in self.fields[sobject].values():
             if field.default is not None and not field.is_readonly and row.get(field.name) is None:
                 row[field.name] = field.default
         row["OwnerId"] = self.owner if row.get("OwnerId") in {None, "USER"} else row["OwnerId"]
@@ -182,7 +202,7 @@ class Org:
 
     def _check_duplicates(self, sobject: str, row: Row) -> None:
         """A duplicate rule that blocks: contacts by e-mail, accounts by name."""
-        field = FIELDS[sobject].get({"Contact": "Email", "Account": "Name"}.get(sobject, ""))
+        field = self.fields[sobject].get({"Contact": "Email", "Account": "Name"}.get(sobject, ""))
         if sobject not in self.duplicate_rules or field is None or not row.get(field.name):
             return
         if found := self.matching(sobject, field, row[field.name]):
@@ -261,10 +281,10 @@ class Org:
         for name, value in given.items():
             if name == "attributes":
                 continue
-            spelled = SPELLINGS[sobject].get(name.lower())
+            spelled = self.spelled(sobject, name)
             if spelled is None or (spelled in self.hidden[sobject] and not is_person):
                 raise Problem(400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject}")
-            field = FIELDS[sobject][spelled]
+            field = self.fields[sobject][spelled]
             if field.is_readonly or (spelled in self.read_only[sobject] and not is_person):
                 message = (
                     f"Unable to create/update fields: {spelled}. Please check the security settings of this field and "
@@ -273,7 +293,7 @@ class Org:
                 raise Problem(400, "INVALID_FIELD_FOR_INSERT_UPDATE", message, [spelled])
             changes[spelled] = self._value(field, value)
         merged = {**row, **changes}
-        missing = [f.name for f in FIELDS[sobject].values() if f.is_required and merged.get(f.name) is None]
+        missing = [f.name for f in self.fields[sobject].values() if f.is_required and merged.get(f.name) is None]
         if missing:
             message = f"Required fields are missing: [{', '.join(missing)}]"
             raise Problem(400, "REQUIRED_FIELD_MISSING", message, missing)

@@ -24,7 +24,7 @@ from urllib.parse import unquote
 import orjson
 
 from connectors.salesforce import id18
-from connectors.salesforce.objects import FIELDS, OBJECTS, PREFIXES, RECORDED, Field, describe, summary
+from connectors.salesforce.objects import OBJECTS, PREFIXES, RECORDED, Field, describe, summary
 from connectors.salesforce.org import Org, Problem, read_field, stamp
 from connectors.salesforce.soql import Column, Query, Row, SoqlError, instant, parse
 from connectors.sandbox import Request, Response, Sandbox, main, utc_now
@@ -60,6 +60,7 @@ class SalesforceSandbox(Sandbox):
 
     size       contacts to make up; a third as many accounts and opportunities, a quarter as many tasks, unless said
     rows       more rows per object, as field dictionaries; "Account": {"Name": ...} points at an account by name
+    customs    custom fields per object, each as a line of objects.py: "Fee_Band__c picklist 40 values=A|B"
     hidden     fields per object that field-level security hides from the integration user
     page_max   rows per query answer, whatever LIMIT says
     rotate     each refresh also replaces the refresh token
@@ -79,6 +80,7 @@ class SalesforceSandbox(Sandbox):
         opportunities: int | None = None,
         tasks: int | None = None,
         rows: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        customs: Mapping[str, Sequence[str]] | None = None,
         hidden: Mapping[str, Iterable[str]] | None = None,
         page_max: int = QUERY_PAGE_MAX,
         rotate: bool = False,
@@ -95,6 +97,9 @@ class SalesforceSandbox(Sandbox):
         self.daily_max = daily_max
         self.used = 0
         self.org = Org(self.tables, clock, self.wrote)
+        for sobject, lines in (customs or {}).items():
+            for line in lines:
+                self.org.add_field(sobject, line)
         for sobject, names in (hidden or {}).items():
             self.org.hidden[sobject].update(names)
         self.access_tokens = {"00D5g000001SbXx!AQ.sandbox.0"}
@@ -443,7 +448,9 @@ class SalesforceSandbox(Sandbox):
             if field.type in {"boolean", "address"}:
                 return Column(field.name, field.type, lambda row: read_field(field, row))
             return Column(field.name, field.type, operator.methodcaller("get", field.name))
-        via = next((f for f in FIELDS[spelled].values() if (f.relationship or "").lower() == head.lower()), None)
+        via = next(
+            (f for f in self.org.fields[spelled].values() if (f.relationship or "").lower() == head.lower()), None
+        )
         target = next((t for t in via.refers_to if t in OBJECTS), None) if via else None
         if via is None or target is None:
             message = f"Didn't understand relationship '{head}' in field path."
@@ -487,7 +494,13 @@ class SalesforceSandbox(Sandbox):
         return [self.org.field(sobject, str(name)) for name in names]
 
     def _describe(self, request: Request, root: str, sobject: str) -> Response:
-        body = describe(sobject, root, hidden=self.org.hidden[sobject], read_only=self.org.read_only[sobject])
+        body = describe(
+            sobject,
+            root,
+            self.org.fields[sobject],
+            hidden=self.org.hidden[sobject],
+            read_only=self.org.read_only[sobject],
+        )
         etag = f'"{hashlib.sha256(orjson.dumps(body)).hexdigest()[:8]}"'
         if request.headers.get("if-none-match") == etag:
             return Response(304, b"", {"ETag": etag})
@@ -553,7 +566,7 @@ class SalesforceSandbox(Sandbox):
         return None
 
     def _shown(self, root: str, sobject: str, row: Row, fields: Sequence[Field] | None) -> dict[str, Any]:
-        shown = fields or [f for f in FIELDS[sobject].values() if f.name not in self.org.hidden[sobject]]
+        shown = fields or [f for f in self.org.fields[sobject].values() if f.name not in self.org.hidden[sobject]]
         return {"attributes": _attributes(root, sobject, row)} | {field.name: read_field(field, row) for field in shown}
 
     # -- OAuth
@@ -653,6 +666,16 @@ class SalesforceSandbox(Sandbox):
                         self.org.save(child, {**held, **moved}, self.org.owner, now)
 
     # -- the org's administrator
+
+    def edit_add_field(self, sobject: str, line: str) -> None:
+        """A custom field is made, visible and writable for the integration user. `line` as in objects.py."""
+        with self.lock:
+            self.org.add_field(sobject, line)
+
+    def edit_drop_field(self, sobject: str, field: str) -> None:
+        """A custom field is deleted with all its values. No record counts as changed by that."""
+        with self.lock:
+            self.org.drop_field(sobject, field)
 
     def edit_hide(self, sobject: str, field: str) -> None:
         """Field-level security hides a field from the integration user."""

@@ -156,6 +156,7 @@ def see(
     wrote: Mapping[str, Any] | None = None,
     new_fields: Iterable[str] = (),
     silent: frozenset[str] = frozenset(),
+    returned: frozenset[str] = frozenset(),
 ) -> tuple[Edit, ...]:
     """Take one reading into the state, in place; returns what people changed.
 
@@ -165,6 +166,8 @@ def see(
                 where nothing was known, their values are a first meeting, not an edit. Otherwise a value in a field
                 that the vendor never showed before is an edit: many leave empty fields out of what they send
     silent      scalar or set names that are only ever written: what they show is the base, never a claim
+    returned    scalar or set names that the vendor had no field for until just now: it starts empty, and nobody emptied
+                it, so that an empty one is the base and no claim ends
 
     Laws: seeing twice is seeing once; seeing the base changes nothing; an answer to a write makes no claim on
     a written field; a field missing from `values` is untouched.
@@ -216,6 +219,9 @@ def see(
             state.claims[name] = Claim(value, at, first=first)
             if not first:
                 edits.append(Edit(name, value, None))
+        elif value is None and name.partition("/")[0] in returned:
+            state.base[name] = None
+            state.ours.pop(name, None)
         elif not same(name, value, state.base[name]):
             expected = state.as_held(name)
             state.claims[name] = Claim(value, at, over=expected)

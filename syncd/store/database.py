@@ -72,7 +72,7 @@ def open_engine(url: str) -> Engine:
 
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest step in migrations/versions."""
 
 

@@ -95,6 +95,36 @@ links = Table(
 )
 """A vendor record joined to a canonical record: its claims, base and renditions (state) and its body as last read."""
 
+schemas = Table(
+    "schemas",
+    metadata,
+    Column("connection", Id),
+    Column("resource", Id),
+    Column("pinned", Text, nullable=False),
+    Column("pinned_at", Id, nullable=False),
+    Column("pinned_by", Text, nullable=False),
+    Column("seen", Text, nullable=False),
+    Column("seen_at", Id, nullable=False),
+    Column("off", Text, nullable=False),
+    Column("returned", Text, nullable=False),
+    Column("drift", Text, nullable=False),
+    PrimaryKeyConstraint("connection", "resource"),
+)
+"""The fields of a resource as somebody accepted them (pinned) and as last seen. off: vendor places that mapping lines
+name and that are not there, with whether they once were; returned: canonical fields that came back and are being read
+again; drift: what is reported."""
+
+mapping_bases = Table(
+    "mapping_bases",
+    metadata,
+    Column("connection", Id, primary_key=True),
+    Column("own", Id, nullable=False),
+    Column("shipped", Text, nullable=False),
+    Column("at", Id, nullable=False),
+)
+"""The shipped lines as they were when the firm's own file (own: its hash) was first seen: what an upgrade is held
+against."""
+
 records = Table(
     "records",
     metadata,

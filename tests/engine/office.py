@@ -132,7 +132,7 @@ class Office:
 
     def vendor(self, name: str, *, mapping: str | None = None, has: Any = CAPABILITIES, **facts: Any) -> MemoryVendor:
         """Connect a new vendor, live; `facts` change what it can do."""
-        renditions = facts.pop("renditions", None)
+        renditions, fields = facts.pop("renditions", None), facts.pop("fields", None)
         unique = f"{name}-{next(_count)}"
         basic = Facts(
             write_guard="version",
@@ -146,6 +146,7 @@ class Office:
             resources=RESOURCES,
             facts=replace(basic, **facts),
             has=has,
+            fields=fields,
             renditions=renditions,
             clock=self.clock.now,
             name=unique,
