@@ -7,7 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mappings.canonical import KINDS, LABELS, Field
-from mappings.language import (
+from mappings.language import parse
+from mappings.load import ConnectorMapping, RecordMapping, load, shipped
+from mappings.normalize import Normalizer
+from mappings.normalize.addresses import key_of
+from mappings.plan import (
+    ConstantLine,
     KeyLine,
     Label,
     LinePlan,
@@ -20,11 +25,7 @@ from mappings.language import (
     ReferenceLine,
     SlotsLine,
     ValueLine,
-    parse,
 )
-from mappings.load import ConnectorMapping, RecordMapping, load, shipped
-from mappings.normalize import Normalizer
-from mappings.normalize.addresses import key_of
 
 JSON = dict[str, Any]
 
@@ -83,6 +84,10 @@ def plans() -> list[tuple[RecordPlan, RecordMapping]]:
 
 def vendor_value(line: ValueLine) -> st.SearchStrategy[Any]:
     field = line.head.field
+    if line.transform is not None:
+        return st.sampled_from([vendor for vendor, _ in line.transform.examples])
+    if line.table is not None:
+        return st.sampled_from([v for values in line.table.entries.values() for v in values])
     match field.type:
         case "email":
             return st.sampled_from(EMAILS)
@@ -96,9 +101,6 @@ def vendor_value(line: ValueLine) -> st.SearchStrategy[Any]:
             return st.integers(0, 10**6)
         case "bool":
             return st.booleans()
-        case "enum":
-            assert line.table is not None
-            return st.sampled_from([v for values in line.table.entries.values() for v in values])
         case _:
             long = [] if line.cut is None else [st.just("long " * 200)]
             empty = [] if line.empty is None else [st.just(line.empty)]
@@ -191,7 +193,7 @@ def line_values(line: LinePlan) -> list[tuple[Path, st.SearchStrategy[Any]]]:
                     slots.append((slot.path, st.sampled_from(EMAILS if line.head.field.item == "email" else PHONES)))
                 slots.extend((path, st.sampled_from(PARTS[part])) for part, path in slot.parts.items())
             return slots
-        case PrimaryLine():
+        case PrimaryLine() | ConstantLine():
             return []
 
 

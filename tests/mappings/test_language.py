@@ -19,7 +19,7 @@ records:
     fields:
       given_name: first
       family_name: last
-      emails: {list: mails, value: address, primary: main}
+      emails: {list: mails, value: address, loses: labels, primary: main}
       organisation: {ref: firms, path: firm, in: id, id: number}
   - resource: firms
     kind: organisation
@@ -62,7 +62,7 @@ BROKEN = [
     ("key of another kind", broken("{ref: firms, path: firm, in: id, id: number}", "{key: matter.number, path: firm}"), "11", "key: organisation refers to organisation, found 'matter.number'"),
     ("key that does not exist", broken("{ref: firms, path: firm, in: id, id: number}", "{key: organisation.nmae, path: firm}"), "11", "organisation has no text field 'nmae'; did you mean 'name'?"),
     ("name form", broken("given_name: first", "given_name: {part of: fullname, path: x}"), "8", "part of: found 'fullname', expected one of: given family"),
-    ("two forms", broken("given_name: first", "given_name: {path: x, key: y, ref: z}"), "8", "expected one of path, ref, key"),
+    ("two forms", broken("given_name: first", "given_name: {path: x, key: y, ref: z}"), "8", "expected one of path, custom, constant, ref, key"),
     ("off in a shipped file", broken("given_name: first", "given_name: off"), "8", "only a firm's own file can say 'off'"),
     ("same resource twice", broken("resource: firms", "resource: contacts"), "12", "contacts is also mapped at acme.yaml:3; both need a 'when'"),
     ("no YAML", broken("fields:\n      given_name: first", "fields:\n      given_name: [first"), "9", "not readable as YAML"),

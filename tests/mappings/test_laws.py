@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mappings.canonical import validate
-from mappings.language import FIRST, ListLine
+from mappings.plan import FIRST, ListLine
 from tests.mappings.generated import canonical_values, plans, records
 
 JSON = dict[str, Any]
