@@ -18,9 +18,11 @@ from sqlalchemy import Engine, select, text
 from connectors import registry
 from mappings import matching
 from mappings.canonical import KINDS, Values
+from mappings.flows import authorities
 from mappings.load import ConnectorMapping, MappingError, RecordMapping, load
 from mappings.normalize import normalizer
 from mappings.rollups import Rollup, load_rollups
+from mappings.transforms import SHIPPED, Transform, TransformError, load_transforms
 from syncd.clock import Clock, SystemClock
 from syncd.core.ids import canonical_id
 from syncd.core.settle import Rule
@@ -29,6 +31,7 @@ from syncd.store.tables import connections, meta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from connectors.contract import Spec
     from syncd.config import Settings
@@ -84,6 +87,11 @@ class World:
         for path, rule in settings.firm.rules.items():
             kind, _, name = path.partition(".")
             self._rules.setdefault(kind, {})[name] = replace(rule, first=rule.first or rule.authority)
+        claimed, _ = authorities({name: member.mapping for name, member in members.items()})
+        for kind, fields in claimed.items():
+            for name, connection in fields.items():
+                rule = Rule(by="authority", authority=(connection,), first=(connection,))
+                self._rules.setdefault(kind, {}).setdefault(name, rule)
         self._same: dict[str, Same] = {}
         self._targets: dict[str, tuple[Target, ...]] = {}
 
@@ -175,13 +183,14 @@ class App:
             rows = connection.execute(select(connections).order_by(connections.c.name)).mappings().all()
         members: dict[str, Member] = {}
         broken: dict[str, str] = {}
+        transforms, untransformed = _transforms(self.settings.home / "transforms.py")
         for row in rows:
             override = self.settings.home / "mappings" / f"{row['name']}.yaml"
             own = str(override) if override.exists() else None
             try:
-                mapping = _mapping(row["connector"], self.settings.firm.region, own)
+                mapping = _mapping(row["connector"], self.settings.firm.region, own, transforms)
             except MappingError as error:
-                broken[row["name"]] = error.errors[0] if error.errors else str(error)
+                broken[row["name"]] = untransformed or (error.errors[0] if error.errors else str(error))
                 continue
             except FileNotFoundError as error:
                 broken[row["name"]] = str(error)
@@ -195,6 +204,12 @@ class App:
                 settings=json.loads(row["settings"]),
                 mapping=mapping,
             )
+        _, clashes = authorities({name: member.mapping for name, member in members.items()})
+        for clash in clashes:
+            if f"{clash.kind}.{clash.field}" not in self.settings.firm.rules:
+                for name in clash.connections:
+                    members.pop(name, None)
+                    broken[name] = clash.error
         return World(self.settings, members, broken)
 
     def new_id(self) -> str:
@@ -203,17 +218,36 @@ class App:
 
 # Looking through the installed packages takes milliseconds, and they do not change under a running process.
 _spec = cache(registry.spec)
-_COMPILED: dict[tuple[str, str, str | None, float], ConnectorMapping] = {}
+_COMPILED: dict[tuple[str, str, str | None, float, tuple[tuple[str, str], ...]], ConnectorMapping] = {}
+_READ: dict[tuple[str, float], tuple[Mapping[str, Transform], str]] = {}
 
 
-def _mapping(connector: str, region: str, override: str | None) -> ConnectorMapping:
+def _mapping(
+    connector: str, region: str, override: str | None, transforms: Mapping[str, Transform]
+) -> ConnectorMapping:
     from pathlib import Path
 
     changed = Path(override).stat().st_mtime if override else 0.0
-    key = (connector, region, override, changed)
+    seals = tuple((name, each.seal) for name, each in transforms.items() if each.seal)
+    key = (connector, region, override, changed, seals)
     if key not in _COMPILED:
-        _COMPILED[key] = load(connector, region=region, override=Path(override) if override else None)
+        own = Path(override) if override else None
+        _COMPILED[key] = load(connector, region=region, override=own, transforms=transforms)
     return _COMPILED[key]
+
+
+def _transforms(path: Path) -> tuple[Mapping[str, Transform], str]:
+    """The shipped transforms and the firm's own, read again when the file changes; and what is wrong with it, or ""."""
+    try:
+        key = (str(path), path.stat().st_mtime)
+    except FileNotFoundError:
+        return SHIPPED, ""
+    if key not in _READ:
+        try:
+            _READ[key] = (load_transforms(path), "")
+        except TransformError as error:
+            _READ[key] = (SHIPPED, error.errors[0])
+    return _READ[key]
 
 
 def open_app(settings: Settings, *, clock: Clock | None = None) -> App:
