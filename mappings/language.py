@@ -24,7 +24,6 @@ from mappings.nodes import Entries, Reader, describe, listing, nearest, scalar, 
 from mappings.normalize import dates, money
 from mappings.plan import (
     FIRST,
-    NAME_FORMS,
     Condition,
     ConstantLine,
     Custom,
@@ -790,12 +789,13 @@ class _Lines:
     def _part(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         reader = self.reader
         path = self._path(head, name_node, spec)
-        form = reader.choice(spec["part of"][1], tuple(NAME_FORMS), "part of")
+        form = reader.choice(spec["part of"][1], tuple(words.NAME_FORMS), "part of")
         if path is None or form is None:
             return None
-        if head.field.name not in NAME_FORMS[form]:
+        if head.field.name not in words.NAME_FORMS[form]:
             reader.fail(
-                name_node, f"{head.field.name} is no part of {form!r}, which carries: {', '.join(NAME_FORMS[form])}"
+                name_node,
+                f"{head.field.name} is no part of {form!r}, which carries: {', '.join(words.NAME_FORMS[form])}",
             )
             return None
         return PartLine(head, path, form)

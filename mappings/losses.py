@@ -9,9 +9,13 @@ comes from the `facts` of the mapping file, or from the account itself (a discov
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from mappings.canonical import ADDRESS_PARTS, LABELS
 from mappings.plan import Fact, LinePlan, ListLine, Path, SlotsLine, ValueLine, path_text
+
+if TYPE_CHECKING:
+    from mappings.load import ConnectorMapping
 
 _HOLDS: Mapping[str, frozenset[str]] = {
     "text": frozenset({"text", "choice"}),
@@ -25,6 +29,22 @@ _HOLDS: Mapping[str, frozenset[str]] = {
     "bool": frozenset({"bool"}),
 }
 """canonical type -> vendor types in which its values can stand without a transform."""
+
+
+def undeclared(mapping: ConnectorMapping, schema: Mapping[str, Mapping[str, Fact]]) -> tuple[str, ...]:
+    """What the lines lose, or cannot mean, in this very account, one "file:line: ..." text each.
+
+    schema  resource -> path as the mapping file writes it ("Title", "n.given") -> what the field holds; fields that it
+            does not name are passed over
+    """
+    return tuple(
+        f"{line.head.where}: {wrong}"
+        for record in mapping.mappings
+        for line in record.plan.lines
+        if isinstance(line, ValueLine)
+        and (fact := schema.get(record.resource, {}).get(path_text(line.path))) is not None
+        for wrong in surprises(line, {line.path: fact})
+    )
 
 
 def surprises(line: LinePlan, facts: Mapping[Path, Fact]) -> Iterator[str]:

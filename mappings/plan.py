@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 Direction = Literal["both", "in", "out"]
 Strength = Literal["enforce", "fill", "create"]
 
-NAME_FORMS: Mapping[str, tuple[str, ...]] = {
-    "given family": ("given_name", "family_name"),
-    "family, given": ("given_name", "family_name"),
-    "full name": ("prefix", "given_name", "middle_name", "family_name", "suffix"),
-}
-"""Ways to keep a person's name in one vendor field, and the canonical fields that each carries."""
-
-
 FIRST = ("", "")
 """A list whose first element is the primary one."""
 

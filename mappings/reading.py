@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mappings.normalize import Normalizer, addresses, dates, money
 from mappings.plan import (
     FIRST,
-    NAME_FORMS,
     Condition,
     ConstantLine,
     Head,
@@ -38,6 +37,7 @@ from mappings.plan import (
 )
 from mappings.splitting import SPLITTERS
 from mappings.transforms import UNREADABLE, Transform
+from mappings.words import NAME_FORMS
 
 if TYPE_CHECKING:
     from mappings.canonical import Values

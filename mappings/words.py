@@ -10,10 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mappings.canonical import ADDRESS_PARTS, LABELS
+from mappings.canonical import ADDRESS_PARTS, KINDS, LABELS
 
 TEXTS = ("text", "email", "phone")
 SCALARS = ("text", "email", "phone", "date", "instant", "decimal", "int", "bool", "enum")
+NAME_FORMS: Mapping[str, tuple[str, ...]] = {
+    "given family": ("given_name", "family_name"),
+    "family, given": ("given_name", "family_name"),
+    "full name": ("prefix", "given_name", "middle_name", "family_name", "suffix"),
+}
+"""Ways to keep a person's name in one vendor field, and the canonical fields that each carries."""
 LOSSES: Mapping[str, str] = {
     "labels": "some labels of the set's elements have no place there",
     "parts": "some parts of an address have no place there",
@@ -298,7 +304,7 @@ FORMS: Mapping[str, Form] = {
                     "part of",
                     "choice",
                     "How the vendor writes the whole name.",
-                    choices=("given family", "family, given", "full name"),
+                    choices=tuple(NAME_FORMS),
                     required=True,
                 ),
                 _PATH_WORD,
@@ -370,7 +376,7 @@ OVERRIDE = _words(
 )
 RECORD = _words(
     Word("resource", "text", "The connector's name for the collection.", required=True),
-    Word("kind", "choice", "The canonical kind.", required=True),
+    Word("kind", "choice", "The canonical kind.", choices=tuple(KINDS), required=True),
     Word("description", "text", "Free text for people."),
     Word("when", "conditions", "Only records in which these hold; a new record gets the first value of each."),
     Word("creates", "flag", "Whether new records may be made there; without it: no."),

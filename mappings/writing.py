@@ -18,7 +18,6 @@ from mappings.canonical import Field, Values
 from mappings.normalize import Normalizer, addresses, countries, money
 from mappings.plan import (
     FIRST,
-    NAME_FORMS,
     ConstantLine,
     Derived,
     Index,
@@ -37,6 +36,7 @@ from mappings.plan import (
 from mappings.reading import MISSING, Unreadable, _address_key, label_words, speaks_of, within
 from mappings.splitting import SPLITTERS, Splitter
 from mappings.transforms import UNREADABLE, Transform
+from mappings.words import NAME_FORMS
 
 JSON = dict[str, Any]
 NO_ROOM: Any = MISSING
