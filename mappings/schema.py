@@ -32,7 +32,7 @@ def json_schema() -> JSON:
             }
     for form in words.FORMS.values():
         for type_ in form.types:
-            defs[_form_name(form, type_)] = _group(_fitting(form, type_))
+            defs[_form_name(form, type_)] = _group(_fitting(form, type_)) | _together(form, type_)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": ID,
@@ -91,12 +91,44 @@ def _fitting(form: Form, type_: str) -> list[Word]:
     return [Word(w.name, w.shape, w.meaning, w.types, choices, w.required) if w.name == "as" else w for w in found]
 
 
+_CONSTANTS: Mapping[str, JSON] = {
+    "text": {"type": ["string", "number"]},
+    "decimal": {"type": ["string", "number"], "pattern": r"^-?\d+(\.\d+)?$"},
+    "int": {"type": "integer"},
+    "bool": words.SHAPES["flag"][1],  # type: ignore[dict-item]
+    "date": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"},
+    "instant": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT"},
+    "enum": {"type": "string"},
+}
+
+
+def _together(form: Form, type_: str) -> JSON:
+    """What words of a form say about one another."""
+    match form.name:
+        case "path" | "custom":
+            alone = ["cut", "empty", "values", "as", "scale", "decimals", "negate"]
+            schema: JSON = {
+                "dependentRequired": {"else": ["values"]},
+                "if": {"required": ["transform"]},
+                "then": {"properties": dict.fromkeys(alone, False)},
+            }
+            if type_ == "enum":
+                schema["anyOf"] = [{"required": ["values"]}, {"required": ["transform"]}]
+            return schema
+        case "constant":
+            return {"allOf": [{"properties": {"constant": _CONSTANTS[type_]}}]}
+        case "key":
+            return {"allOf": [{"properties": {"key": {"pattern": r"^[a-z_]+\.[a-z_]+$"}}}]}
+    return {}
+
+
 def _line(field: Field, *, own: bool) -> JSON:
     """What may stand behind a field's name."""
     forms = [form for form in words.FORMS.values() if field.type in form.types and _suits(form, field)]
     any_of: list[Mapping[str, Any]] = [{"$ref": f"#/$defs/{_form_name(form, field.type)}"} for form in forms]
     if "path" in (form.name for form in forms) and field.type != "enum":
-        any_of.insert(0, {"$ref": f"#/$defs/{_shape_name('path')}"})
+        # A firm's own file may say off, which is no path.
+        any_of.insert(0, {"$ref": f"#/$defs/{_shape_name('path')}", "not": {"const": "off"}})
     if own:
         # Editors that read YAML 1.1 take a plain off for false.
         any_of.append({"enum": ["off", False]})
@@ -115,6 +147,14 @@ def _line(field: Field, *, own: bool) -> JSON:
         has_parts = field.item == "address"
         wrong = ["value"] if has_parts else ["parts", "countries"]
         schema["properties"] = dict.fromkeys(wrong, False)
+        schema["if"] = {"type": "object", "required": ["list"]}
+        schema["then"] = {"required": ["parts" if has_parts else "value"]}
+    if field.primary_of is not None:
+        schema["if"] = {"type": "object", "required": ["primary"]}
+        schema["then"] = {"properties": {"primary": {"const": field.primary_of}}}
+    if field.type == "text":
+        carrying = [form for form, names in words.NAME_FORMS.items() if field.name in names]
+        schema["properties"] = {"part of": {"enum": carrying} if carrying else False}
     return schema
 
 

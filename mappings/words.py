@@ -80,6 +80,7 @@ SHAPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             },
         },
     ),
+    "transform": ("a transform's name", {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}),
     "label": (
         "a property, or a group",
         {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/label"}]},
@@ -120,7 +121,11 @@ SHAPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "slots": (
         "a list of slots",
-        {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/slot"}},
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {"$ref": "#/$defs/slot", "anyOf": [{"required": ["path"]}, {"required": ["parts"]}]},
+        },
     ),
     "derived": (
         "path: how it is made",
@@ -232,7 +237,7 @@ _VALUE_WORDS = (
         ("decimal",),
     ),
     Word("negate", "flag", "yes: the vendor's property says the opposite.", ("bool",)),
-    Word("transform", "text", "A named transform, shipped or the firm's own, reads and writes the value."),
+    Word("transform", "transform", "A named transform, shipped or the firm's own, reads and writes the value."),
     _CLEARABLE,
 )
 
