@@ -634,7 +634,8 @@ class _SlotsWriter(_Elements):
                 del taken[n]
                 taken[own] = key
         placed = set(taken.values()) | {now[n] for n in fixed}
-        for key, item in wanted.items():
+        # Elements with a slot of their own first, so that none finds it taken by one that fits elsewhere, too.
+        for key, item in sorted(wanted.items(), key=lambda pair: pair[1].get("label") not in self.of_label):
             if key in placed:
                 continue
             own = self.of_label.get(item.get("label"))
