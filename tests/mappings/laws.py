@@ -16,17 +16,19 @@ from mappings.load import RecordMapping, Unreadable
 from mappings.plan import (
     FIRST,
     ConstantLine,
+    Index,
     KeyLine,
     LinePlan,
     ListLine,
     PartLine,
+    Path,
+    Pick,
     PrimaryLine,
     RecordPlan,
     ReferenceLine,
     SlotsLine,
     ValueLine,
 )
-from mappings.reading import speaks_of
 from mappings.splitting import SPLITTERS
 from mappings.transforms import UNREADABLE
 from mappings.words import NAME_FORMS
@@ -61,7 +63,8 @@ def broken_law(mapping: RecordMapping, normal: Normalizer, body: JSON, values: J
         return "the record itself is never edited"
     return (
         broken_write(mapping, normal, body, values, changes)
-        or next(strayed(plan, mapping, body, changes), "")
+        or next(touched(plan, mapping, body, changes), "")
+        or next(silent(plan, body, read, changes), "")
         or broken_new(mapping, normal, writable(mapping, values, None))
     )
 
@@ -77,7 +80,7 @@ def writable(mapping: RecordMapping, values: JSON, body: JSON | None) -> JSON:
 
 def broken_write(mapping: RecordMapping, normal: Normalizer, body: JSON | None, values: JSON, changes: JSON) -> str:
     written = after(body, changes)
-    shown = mapping.get(written)
+    shown, held = mapping.get(written), mapping.get(body) if body is not None else {}
     rendered = mapping.render(values, body)
     if {name: shown[name] for name in values if name in shown} != rendered:
         return "what was written reads as the declared rendition"
@@ -87,18 +90,73 @@ def broken_write(mapping: RecordMapping, normal: Normalizer, body: JSON | None, 
         return "rendering a rendition changes nothing"
     for line in mapping.plan.lines:
         name = line.head.field.name
-        if name in values and line.head.direction != "in" and speaks(line, body):
-            expected = reads_as(line, values, body, mapping.plan, normal)
-            found = shown.get(name)
-            # A value that stands there already stays, even where the mapping declares less room than there is.
-            if expected is UNSAID or normal.same(mapping.kind, name, found, values[name]):
-                continue
-            if not fits(line, found, expected, normal, mapping.kind):
-                return f"what was written is read again ({name}, {type(line).__name__})"
+        if name not in values or line.head.direction == "in" or not speaks(line, body):
+            continue
+        found, kind = shown.get(name), mapping.kind
+        if not line.head.clearable and values[name] is None and found != held.get(name):
+            return f"nothing is emptied where the vendor takes no empty value ({name})"
+        if mistaken(line, values, body, changes, held, normal, kind):
+            return f"an amount is never written beside another currency ({name})"
+        expected = reads_as(line, values, body, mapping.plan, normal)
+        # A value that stands there already stays, even where the mapping declares less room than there is.
+        if expected is UNSAID or (name in held and normal.same(kind, name, held[name], values[name])):
+            continue
+        if not fits(line, found, expected, normal, kind):
+            return f"what was written is read again ({name}, {type(line).__name__})"
+        if isinstance(line, ListLine) and not labels_kept(line, values[name] or {}, found or {}):
+            return f"labels are written ({name})"
     return ""
 
 
-def strayed(plan: RecordPlan, mapping: RecordMapping, body: JSON, changes: JSON) -> Iterator[str]:
+def labels_kept(line: ListLine, wanted: JSON, found: JSON) -> bool:
+    if line.label is None or line.head.field.item == "address":
+        return True
+    known = {key: item["label"] for key, item in wanted.items() if item.get("label") in line.label.entries}
+    return all(found[key].get("label") == label for key, label in known.items() if key in found)
+
+
+def mistaken(
+    line: LinePlan, values: JSON, body: JSON | None, changes: JSON, held: JSON, normal: Normalizer, kind: str
+) -> bool:
+    """Whether an amount was written although the record, as it stands then, is in another currency than ours."""
+    if not isinstance(line, ValueLine) or line.currency is None or values[line.head.field.name] is None:
+        return False
+    name, ours = line.head.field.name, values.get("currency")
+    theirs = line.currency if isinstance(line.currency, str) else stands(after(body, changes), line.currency)
+    unchanged = normal.same(kind, name, held.get(name), values[name])
+    return bool(ours and theirs) and not unchanged and str(ours).upper() != str(theirs).upper()
+
+
+def stands(body: Any, path: Path) -> Any:
+    """What stands at a path; None for nothing."""
+    for step in path:
+        if isinstance(step, str):
+            body = body.get(step) if isinstance(body, dict) else None
+        elif isinstance(step, Index):
+            body = body[step.n] if isinstance(body, list) and len(body) > step.n else None
+        elif isinstance(step, Pick):
+            body = next((e for e in body or [] if str(stands(e, step.path)) == str(step.value)), None)
+        else:
+            named = [e for e in body or [] if stands(e, step.name_path) == step.name]
+            ids = [(e, stands(e, step.id_path)) for e in named]
+            body = next((e for e, id_ in ids if id_ is not None and str(id_) != str(step.id)), None)
+    return body
+
+
+def silent(plan: RecordPlan, body: JSON, read: JSON, changes: JSON) -> Iterator[str]:
+    """A line that does not speak of a record reads nothing from it and writes nothing into it."""
+    for line in plan.lines:
+        head, name = line.head, line.head.field.name
+        holds = all(stands(body, condition.path) in condition.allowed for condition in head.when)
+        if holds and not any(stands(body, path) for path in head.unless):
+            continue
+        if name in read:
+            yield f"a line that does not speak reads nothing ({name})"
+        if isinstance(line, ValueLine) and stands(body, line.path) != stands({**body, **changes}, line.path):
+            yield f"a line that does not speak writes nothing ({name})"
+
+
+def touched(plan: RecordPlan, mapping: RecordMapping, body: JSON, changes: JSON) -> Iterator[str]:
     """A write names only what differs and keeps what is not mapped."""
     if not changes.keys() <= set(mapping.vendor_fields):
         yield "a write touches mapped properties only"
@@ -108,6 +166,9 @@ def strayed(plan: RecordPlan, mapping: RecordMapping, body: JSON, changes: JSON)
         held = body.get(name)
         if not isinstance(value, list) or not isinstance(held, list):
             continue
+        lists = [line for line in plan.lines if isinstance(line, ListLine) and line.path == (name,)]
+        if lists and [e for e in held if not ours(e, lists)] != [e for e in value if not ours(e, lists)]:
+            yield "entries that are not ours stay as they are"
         before = [(e["id"], e["unknown"]) for e in held if isinstance(e, dict) and "unknown" in e]
         now = [(e["id"], e["unknown"]) for e in value if isinstance(e, dict) and "unknown" in e]
         if any(now.count(entry) > before.count(entry) for entry in now):
@@ -118,18 +179,32 @@ def strayed(plan: RecordPlan, mapping: RecordMapping, body: JSON, changes: JSON)
             yield "kept entries keep their order"
 
 
+def ours(entry: Any, lists: list[ListLine]) -> bool:
+    """Whether one of the lines maps the entry. Entries that a plain path picks out of a shared list count, too."""
+    if not isinstance(entry, dict) or "unknown" not in entry:
+        return True
+    return any(
+        all(entry.get(key) in allowed for key, allowed in line.only.items())
+        and (stands(entry, line.value) if line.value is not None else any(map(entry.get, line.parts.values())))
+        for line in lists
+    )
+
+
 def broken_new(mapping: RecordMapping, normal: Normalizer, values: JSON) -> str:
     made = mapping.put(values, None)
     if not mapping.applies(made):
         return "a new record falls under its own mapping"
+    if any(stands(made, path) is None for path, _ in mapping.plan.on_create):
+        return "a new record has what is written on create"
     return broken_write(mapping, normal, None, values, made)
 
 
 def speaks(line: LinePlan, body: JSON | None) -> bool:
     if body is None:
         return not line.head.when
-    says = speaks_of(line.head)
-    return says is None or says(body)
+    return all(stands(body, c.path) in c.allowed for c in line.head.when) and not any(
+        stands(body, path) for path in line.head.unless
+    )
 
 
 def reads_as(line: LinePlan, values: JSON, body: JSON | None, plan: RecordPlan, normal: Normalizer) -> Any:
