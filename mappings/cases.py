@@ -16,9 +16,11 @@ import yaml
 
 from mappings.canonical import KINDS, Values
 from mappings.compile import RecordMapping, Unreadable
-from mappings.language import MappingError, _scalar, nearest, reading
+from mappings.language import reading
 from mappings.load import ConnectorMapping, load, shipped
+from mappings.nodes import nearest, scalar
 from mappings.normalize import addresses
+from mappings.plan import MappingError
 
 JSON = dict[str, Any]
 _FOLDER = Path(__file__).parent / "cases"
@@ -131,7 +133,7 @@ def _plain(node: yaml.Node) -> Any:
         return [_plain(each) for each in node.value]
     if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":float"):
         return float(node.value)
-    return _scalar(node) if isinstance(node, yaml.ScalarNode) else None
+    return scalar(node) if isinstance(node, yaml.ScalarNode) else None
 
 
 def run(cases: Cases, mapping: ConnectorMapping) -> Iterator[Outcome]:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from mappings.language import (
+from mappings.normalize import Normalizer, dates
+from mappings.plan import (
+    ConstantLine,
+    Custom,
     Direction,
+    Drift,
     KeyLine,
     LinePlan,
     ListLine,
@@ -21,7 +25,6 @@ from mappings.language import (
     Strength,
     ValueLine,
 )
-from mappings.normalize import Normalizer, dates
 from mappings.reading import Unreadable, condition_of, reader_of, value_at
 from mappings.writing import Writers
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Line", "RecordMapping", "Unreadable"]
 
 JSON = dict[str, Any]
-LANGUAGE_VERSION = "1"
+LANGUAGE_VERSION = "2"
 """Part of every fingerprint: raised when the same words come to mean something else."""
 
 
@@ -41,7 +44,10 @@ class Line:
 
     direction   in: read, never written; out: written, its reading is no statement; both
     strength    enforce: always as the golden record says; fill: only where it is empty; create: only in a new record
-    companions  fields kept in the same vendor properties: a write of this one gives their values too
+    authority   this system is the authority for the field
+    companions  fields that belong to this one (kept in the same vendor properties; the currency of an amount): a write
+                of this one gives their values too, also where the system's own line for them is not written
+    where       file and line of the mapping
     by_key      for a reference that the vendor keeps as another record's field: which one, such as "matter.number"
     """
 
@@ -51,6 +57,8 @@ class Line:
     is_set: bool
     companions: tuple[str, ...]
     by_key: str | None = None
+    authority: bool = False
+    where: str = ""
 
 
 class RecordMapping:
@@ -59,6 +67,9 @@ class RecordMapping:
     connector, resource, kind  what it maps
     creates        whether new records of the kind may be made there
     lines          its fields; `get` reads all of them, those with direction "out" too (what the system holds)
+    customs        custom fields that its lines are pinned to
+    drift          lines of custom fields that were stopped or renamed; a stopped one is not among `lines`
+    plan           the checked text that it was made of
     fingerprint    changes exactly when the mapping may read or write differently
     vendor_fields  top-level vendor properties that it reads or writes
     applies(body)  whether the record falls under this mapping
@@ -71,6 +82,9 @@ class RecordMapping:
         self.resource = plan.resource
         self.kind = plan.kind.name
         self.creates = plan.creates
+        self.plan = plan
+        self.customs: tuple[Custom, ...] = plan.customs
+        self.drift: tuple[Drift, ...] = plan.drift
         self.lines: Mapping[str, Line] = MappingProxyType(
             {line.head.field.name: _line(line, plan) for line in plan.lines}
         )
@@ -103,7 +117,8 @@ class RecordMapping:
         body    the record as last read; None for a record to be made
 
         A value that equals what is there in normalized form is not written, nor one for which the vendor has no
-        room. Laws: put(get(r), r) == {}; put(v, r + put(v, r)) == {}; what no line maps stays. Raises Unreadable.
+        room. Laws: put(get(r), r) == {}; put(v, r + put(v, r)) == {}; what no line maps stays. Raises Unreadable,
+        also for an amount in another currency than the record's.
         """
         return self._writers.put(values, self.get(body) if body is not None else {}, body)
 
@@ -120,7 +135,14 @@ def _line(line: LinePlan, plan: RecordPlan) -> Line:
     head = line.head
     by_key = f"{line.kind}.{line.key}" if isinstance(line, KeyLine) else None
     return Line(
-        head.field.name, head.direction, head.strength, head.field.type == "set", _companions(line, plan), by_key
+        head.field.name,
+        head.direction,
+        head.strength,
+        head.field.type == "set",
+        _companions(line, plan),
+        by_key,
+        head.authority,
+        head.where,
     )
 
 
@@ -138,7 +160,9 @@ def _companions(line: LinePlan, plan: RecordPlan) -> tuple[str, ...]:
             or (isinstance(line, PartLine) and isinstance(other, PartLine) and line.path == other.path)
         ):
             found.append(other.head.field.name)
-    return tuple(n for n in found if n != name)
+    if isinstance(line, ValueLine) and line.currency is not None:
+        found.append("currency")
+    return tuple(dict.fromkeys(n for n in found if n != name))
 
 
 def _is_pair(primary: LinePlan, whole: LinePlan) -> bool:
@@ -153,20 +177,23 @@ def _is_pair(primary: LinePlan, whole: LinePlan) -> bool:
     )
 
 
-def _paths(line: LinePlan) -> tuple[Path, ...]:
+def paths(line: LinePlan) -> tuple[Path, ...]:
+    """Every vendor place that a line reads or writes, conditions and currencies included."""
     own: tuple[Path, ...]
     if isinstance(line, SlotsLine):
         own = tuple(path for slot in line.slots for path in ((slot.path,) if slot.path else slot.parts.values()))
-    elif isinstance(line, PrimaryLine):
+    elif isinstance(line, PrimaryLine | ConstantLine):
         own = ()
     else:
         own = (line.path,)
-    return own + ((line.head.unless,) if line.head.unless else ())
+    if isinstance(line, ValueLine) and isinstance(line.currency, tuple):
+        own = (*own, line.currency)
+    return own + line.head.unless + tuple(condition.path for condition in line.head.when)
 
 
 def _vendor_fields(plan: RecordPlan) -> tuple[str, ...]:
-    paths = [path for line in plan.lines for path in _paths(line)]
-    paths += [condition.path for condition in plan.when] + [made.path for made in plan.derived]
-    paths += [path for path, _ in plan.on_create]
-    paths += [plan.modified] if plan.modified else []
-    return tuple(dict.fromkeys(str(path[0]) for path in paths))
+    used = [path for line in plan.lines for path in paths(line)]
+    used += [condition.path for condition in plan.when] + [made.path for made in plan.derived]
+    used += [path for path, _ in plan.on_create]
+    used += [plan.modified] if plan.modified else []
+    return tuple(dict.fromkeys(str(path[0]) for path in used))

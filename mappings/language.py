@@ -3,438 +3,102 @@
 A file holds record mappings; a record mapping holds one line per canonical field. Each line is a two-way lens: where
 the value stands in the vendor's record, and what happens to it on the way in and out. Nothing is guessed: an unknown
 word is an error with file, line, what was found, what was expected and the nearest right word, and all errors of a
-file come at once. `docs/mapping-language.md` describes the words for a firm's admin; compile.py makes functions.
+file come at once. The words stand in words.py, what they say in plan.py; compile.py makes functions.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import yaml
 
+from mappings import words
 from mappings.canonical import ADDRESS_PARTS, KINDS, LABELS, Field, Kind
+from mappings.losses import surprises
+from mappings.nodes import Entries, Reader, describe, listing, nearest, scalar, where
+from mappings.normalize import dates, money
+from mappings.plan import (
+    FIRST,
+    Condition,
+    ConstantLine,
+    Custom,
+    Derived,
+    Direction,
+    Drift,
+    Fact,
+    FilePlan,
+    Head,
+    KeyLine,
+    Label,
+    LinePlan,
+    ListLine,
+    MappingError,
+    PartLine,
+    Path,
+    Pick,
+    PrimaryLine,
+    RecordPlan,
+    ReferenceLine,
+    Slot,
+    SlotsLine,
+    Stray,
+    Strength,
+    Table,
+    ValueLine,
+    path_text,
+)
+from mappings.transforms import SHIPPED, Transform
+
+__all__ = ["MappingError", "Pins", "nearest", "parse", "reading"]
+
+Pins = Mapping[str, Mapping[str, str | int]]
+"""Custom fields of an account: resource -> name for people -> the vendor's id."""
 
-Direction = Literal["both", "in", "out"]
-Strength = Literal["enforce", "fill", "create"]
-
-SIZE_CHARS_MAX = 500_000
-NAME_FORMS: Mapping[str, tuple[str, ...]] = {
-    "given family": ("given_name", "family_name"),
-    "family, given": ("given_name", "family_name"),
-    "full name": ("prefix", "given_name", "middle_name", "family_name", "suffix"),
-}
-"""Ways to keep a person's name in one vendor field, and the canonical fields that each carries."""
-
-
-FIRST = ("", "")
-"""A list whose first element is the primary one."""
-
-
-class MappingError(Exception):
-    """A mapping file is wrong. `errors` holds one "file:line: ..." text per fault, in file order."""
-
-    def __init__(self, errors: Iterable[str]) -> None:
-        self.errors = tuple(errors)
-        super().__init__("\n".join(self.errors))
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """One position of a vendor's list: [0]."""
-
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """The first entry of a vendor's list in which `path` holds `value`: [custom_field.id=4711]."""
-
-    path: tuple[str, ...]
-    value: str | int
-
-
-Step = str | Index | Pick
-Path = tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What every line states.
-
-    unless     the line says nothing about records in which this vendor property is true
-    clearable  False: the vendor takes no empty value here, so an empty one is not written
-    """
-
-    field: Field
-    direction: Direction
-    strength: Strength
-    unless: Path | None
-    clearable: bool
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """canonical value -> vendor values (the first is written). fallback: canonical value for vendor values that are
-    not listed; has_fallback False: such a value makes the record unreadable; fallback None: no statement."""
-
-    entries: Mapping[str, tuple[Any, ...]]
-    fallback: str | None = None
-    has_fallback: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ValueLine:
-    """One value at one path."""
-
-    head: Head
-    path: Path
-    cut: int | None = None
-    empty: str | None = None
-    table: Table | None = None
-    form: Literal["text", "number", "instant"] | None = None
-    scale: int | None = None
-    decimals: int | None = None
-    negate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceLine:
-    """Another record of the same connector, by its vendor id. wrap: the id stands in an object under this name."""
-
-    head: Head
-    path: Path
-    resource: str
-    id_form: Literal["text", "number"]
-    wrap: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyLine:
-    """Another canonical record, by one of its own fields."""
-
-    head: Head
-    path: Path
-    kind: str
-    key: str
-    cut: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PartLine:
-    """One part of a name that the vendor keeps whole in one field."""
-
-    head: Head
-    path: Path
-    form: str
-
-
-@dataclass(frozen=True, slots=True)
-class PrimaryLine:
-    """The primary element of a list that another line maps."""
-
-    head: Head
-    of: str
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Where an element's label stands. among: the property holds a list of words, one of which is the label.
-    fallback: the vendor's word for labels without an entry; None: such a label is not written."""
-
-    key: str
-    among: bool
-    entries: Mapping[str, tuple[str, ...]]
-    fallback: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListLine:
-    """A set kept as the vendor's list of elements.
-
-    value or parts  where an element's value stands; value () is the element itself
-    primary         (read name, write name) of the flag; FIRST: the first element is the primary one
-    only            entries with these properties, the rest of the list is not ours
-    country_codes   countries of addresses are written as ISO 3166 codes
-    """
-
-    head: Head
-    path: Path
-    value: tuple[str, ...] | None
-    parts: Mapping[str, str]
-    label: Label | None
-    primary: tuple[str, str] | None
-    only: Mapping[str, tuple[Any, ...]]
-    country_codes: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One fixed place for one element of a set. label None: takes any element."""
-
-    label: str | None
-    path: Path | None
-    parts: Mapping[str, Path]
-
-
-@dataclass(frozen=True, slots=True)
-class SlotsLine:
-    """A set kept in a few fixed vendor fields. others: the label of the slot that takes other labels too."""
-
-    head: Head
-    slots: tuple[Slot, ...]
-    others: str | None
-
-
-LinePlan = ValueLine | ReferenceLine | KeyLine | PartLine | PrimaryLine | ListLine | SlotsLine
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A vendor property that must hold one of these values; None also stands for a missing property."""
-
-    path: Path
-    allowed: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A vendor property that we only write, joined from canonical fields."""
-
-    path: Path
-    join: tuple[str, ...]
-    otherwise: str | None
-    only_on_create: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RecordPlan:
-    """One record mapping, checked. source: everything that decides its behaviour, for the fingerprint."""
-
-    connector: str
-    resource: str
-    kind: Kind
-    creates: bool
-    modified: Path | None
-    when: tuple[Condition, ...]
-    on_create: tuple[tuple[Path, Any], ...]
-    derived: tuple[Derived, ...]
-    lines: tuple[LinePlan, ...]
-    source: str
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilePlan:
-    """One connector's file, checked."""
-
-    connector: str
-    records: tuple[RecordPlan, ...]
-
-
-Entries = dict[str, tuple[yaml.Node, yaml.Node]]
 T = TypeVar("T")
 
-_STEP = re.compile(r"(?:^|\.)([A-Za-z_$@][\w$@-]*)|\[(\d+)\]|\[([A-Za-z_][\w.]*)=([^\]]+)\]")
-_ORDINARY = frozenset({"direction", "strength", "note", "unless"})
-_FORMS: Mapping[str, frozenset[str]] = {
-    "path": frozenset({"path", "cut", "empty", "values", "else", "as", "scale", "decimals", "negate", "clearable"}),
-    "ref": frozenset({"ref", "path", "id", "in", "clearable"}),
-    "key": frozenset({"key", "path", "cut", "clearable"}),
-    "part of": frozenset({"part of", "path"}),
-    "primary": frozenset({"primary"}),
-    "list": frozenset({"list", "value", "parts", "label", "primary", "only", "countries"}),
-    "slots": frozenset({"slots", "others"}),
-}
-_TOP = ("connector", "description", "records")
-_RECORD = ("resource", "kind", "description", "when", "creates", "modified", "on create", "derived", "fields")
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a mapping file is read with.
+
+    transforms  what `transform` can name
+    pins        custom fields as they were agreed: the pin of lines that give no id
+    seen        custom fields as the account has them now; what differs from the pins is drift
+    """
+
+    transforms: Mapping[str, Transform]
+    pins: Pins
+    seen: Pins | None
 
 
-class _Named(io.StringIO):
-    """A text stream that tells the parser its name, so that every mark carries it."""
-
-    def __init__(self, text: str, name: str) -> None:
-        super().__init__(text)
-        self.name = name
-
-
-def _where(node: yaml.Node) -> str:
-    return f"{node.start_mark.name}:{node.start_mark.line + 1}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The tail of a message: the right word that was probably meant, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _listing(known: Iterable[str]) -> str:
-    return ", ".join(sorted(known))
-
-
-def _describe(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "a group of names"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return f"{node.value!r}" if node.value else "nothing"
-
-
-def _scalar(node: yaml.ScalarNode) -> Any:
-    """The JSON value that the scalar writes."""
-    tag = node.tag.rpartition(":")[2]
-    if tag == "null":
-        return None
-    if tag == "bool":
-        return node.value.lower() in ("true", "yes", "on")
-    if tag == "int":
-        try:
-            return int(node.value.replace("_", ""))
-        except ValueError:
-            return node.value
-    return node.value
-
-
-class _Reader:
-    """Reads nodes and collects faults; every method returns None (or an empty value) after reporting one."""
-
-    def __init__(self) -> None:
-        self.faults: list[tuple[str, int, str]] = []
-
-    def fail(self, node: yaml.Node, message: str) -> None:
-        self.faults.append((node.start_mark.name, node.start_mark.line + 1, message))
-
-    def raise_faults(self) -> None:
-        if self.faults:
-            raise MappingError(f"{name}:{line}: {message}" for name, line, message in sorted(set(self.faults)))
-
-    def compose(self, text: str, name: str) -> yaml.Node:
-        if len(text) > SIZE_CHARS_MAX:
-            raise MappingError([f"{name}:1: the file is too large: {len(text)} characters, at most {SIZE_CHARS_MAX}"])
-        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        try:
-            for token in yaml.scan(_Named(text, name), Loader=loader):
-                if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
-                    self.faults.append(
-                        (name, token.start_mark.line + 1, "found an anchor or alias (& or *); write the text out")
-                    )
-            self.raise_faults()
-            node = yaml.compose(_Named(text, name), Loader=loader)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
-            raise MappingError([f"{name}:{line}: not readable as YAML: {error.problem}"]) from None
-        except (yaml.YAMLError, RecursionError) as error:
-            raise MappingError([f"{name}:1: not readable as YAML: {type(error).__name__}"]) from None
-        if node is None:
-            raise MappingError([f"{name}:1: the file is empty; expected {_listing(_TOP)}"])
-        return node
-
-    def entries(self, node: yaml.Node, what: str, known: Iterable[str] | None = None) -> Entries:
-        if not isinstance(node, yaml.MappingNode):
-            self.fail(node, f"{what}: expected names with values, found {_describe(node)}")
-            return {}
-        known = None if known is None else tuple(known)
-        found: Entries = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self.fail(key, f"{what}: expected a name, found {_describe(key)}")
-                continue
-            name = key.value
-            if name in found:
-                self.fail(key, f"{what}: {name!r} is given twice (first in line {found[name][0].start_mark.line + 1})")
-            elif known is not None and name not in known:
-                hint = nearest(name, known) or f"; expected one of: {_listing(known)}"
-                self.fail(key, f"{what}: unknown word {name!r}{hint}")
-            else:
-                found[name] = (key, value)
-        return found
-
-    def text(self, node: yaml.Node, what: str) -> str | None:
-        if isinstance(node, yaml.ScalarNode) and node.value:
-            return cast("str", node.value)
-        self.fail(node, f"{what}: expected text, found {_describe(node)}")
-        return None
-
-    def flag(self, node: yaml.Node, what: str) -> bool:
-        value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
-        if isinstance(value, bool):
-            return value
-        self.fail(node, f"{what}: expected yes or no, found {_describe(node)}")
-        return False
-
-    def count(self, node: yaml.Node, what: str) -> int | None:
-        value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1_000_000:
-            return value
-        self.fail(node, f"{what}: expected a whole number from 1, found {_describe(node)}")
-        return None
-
-    def choice(self, node: yaml.Node, known: Sequence[str], what: str) -> str | None:
-        value = self.text(node, what)
-        if value is None or value in known:
-            return value
-        self.fail(node, f"{what}: found {value!r}, expected one of: {', '.join(known)}{nearest(value, known)}")
-        return None
-
-    def scalars(self, node: yaml.Node, what: str) -> tuple[Any, ...]:
-        """One scalar or a list of scalars."""
-        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        if not nodes or not all(isinstance(n, yaml.ScalarNode) for n in nodes):
-            self.fail(node, f"{what}: expected a value or a list of values, found {_describe(node)}")
-            return ()
-        return tuple(_scalar(n) for n in nodes if isinstance(n, yaml.ScalarNode))
-
-    def path(self, node: yaml.Node, what: str) -> Path | None:
-        text = self.text(node, what)
-        if text is None:
-            return None
-        steps: list[Step] = []
-        at = 0
-        while at < len(text):
-            match = _STEP.match(text, at) if at == 0 or text[at] in ".[" else None
-            if match is None or (at == 0 and not match[1]):
-                self.fail(
-                    node,
-                    f"{what}: cannot read the path {text!r}; expected names joined by dots: name.first, items[0].id",
-                )
-                return None
-            if match[1]:
-                steps.append(match[1])
-            elif match[2]:
-                steps.append(Index(int(match[2])))
-            else:
-                value = match[4].strip()
-                steps.append(Pick(tuple(match[3].split(".")), int(value) if value.isdigit() else value.strip("'\"")))
-            at = match.end()
-        return tuple(steps)
-
-    def names(self, node: yaml.Node, what: str) -> tuple[str, ...] | None:
-        path = self.path(node, what)
-        if path is None:
-            return None
-        if all(isinstance(step, str) for step in path):
-            return cast("tuple[str, ...]", path)
-        self.fail(node, f"{what}: expected plain names joined by dots, found {_describe(node)}")
-        return None
-
-
-def reading() -> _Reader:
+def reading() -> Reader:
     """A reader for another declaration file in the same style."""
-    return _Reader()
+    return Reader()
 
 
-def parse(text: str, name: str, *, override: tuple[str, str] | None = None) -> FilePlan:
-    """The checked plan of one file. override: text and name of the firm's own file. Raises MappingError."""
-    reader = _Reader()
-    top = reader.entries(reader.compose(text, name), "the file", _TOP)
+def parse(
+    text: str,
+    name: str,
+    *,
+    override: tuple[str, str] | None = None,
+    transforms: Mapping[str, Transform] = SHIPPED,
+    pins: Pins | None = None,
+    seen: Pins | None = None,
+) -> FilePlan:
+    """The checked plan of one file. Raises MappingError.
+
+    override          text and name of the firm's own file
+    transforms        what `transform` can name
+    pins, seen        custom fields as agreed and as the account has them now; see `Pins`
+    """
+    reader = Reader()
+    beside = Beside(transforms, pins or {}, seen)
+    top = reader.entries(reader.compose(text, name), "the file", words.FILE)
     replaced = _Overrides(reader)
     if override is not None:
         replaced.read(*override, base=top)
@@ -443,7 +107,7 @@ def parse(text: str, name: str, *, override: tuple[str, str] | None = None) -> F
     for word in ("connector", "records"):
         if word not in top:
             reader.faults.append(
-                (name, 1, f"the file: {word!r} is missing" + ("" if root else f"; expected {_listing(_TOP)}"))
+                (name, 1, f"the file: {word!r} is missing" + ("" if root else f"; expected {listing(words.FILE)}"))
             )
     if "connector" in top:
         connector = reader.text(top["connector"][1], "connector")
@@ -452,7 +116,7 @@ def parse(text: str, name: str, *, override: tuple[str, str] | None = None) -> F
         nodes = _sequence(reader, top["records"][1], "records")
         resources = _resources(reader, nodes)
         for node in nodes:
-            plan = _record(reader, node, connector or "", resources, replaced)
+            plan = _record(reader, node, connector or "", resources, replaced, beside)
             if plan is not None:
                 _check_pair(reader, node, plan, records)
                 records.append(plan)
@@ -461,14 +125,14 @@ def parse(text: str, name: str, *, override: tuple[str, str] | None = None) -> F
     return FilePlan(connector or "", tuple(records))
 
 
-def _sequence(reader: _Reader, node: yaml.Node, what: str) -> list[yaml.Node]:
+def _sequence(reader: Reader, node: yaml.Node, what: str) -> list[yaml.Node]:
     if isinstance(node, yaml.SequenceNode) and node.value:
         return list(node.value)
-    reader.fail(node, f"{what}: expected a list with a dash before each entry, found {_describe(node)}")
+    reader.fail(node, f"{what}: expected a list with a dash before each entry, found {describe(node)}")
     return []
 
 
-def _resources(reader: _Reader, nodes: Iterable[yaml.Node]) -> dict[str, set[str]]:
+def _resources(reader: Reader, nodes: Iterable[yaml.Node]) -> dict[str, set[str]]:
     """resource -> the kinds that its records become, read ahead so that references can be checked."""
     found: dict[str, set[str]] = {}
     for node in nodes:
@@ -486,7 +150,7 @@ def _resources(reader: _Reader, nodes: Iterable[yaml.Node]) -> dict[str, set[str
 class _Overrides:
     """A firm's own file: single lines (and `creates`) that replace the shipped ones; a line of `off` removes one."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.records: dict[tuple[str, str], tuple[yaml.Node, Entries]] = {}
         self.fields: dict[tuple[str, str], Entries] = {}
@@ -494,13 +158,13 @@ class _Overrides:
 
     def read(self, text: str, name: str, base: Entries) -> None:
         reader = self.reader
-        top = reader.entries(reader.compose(text, name), "the override file", ("overrides", "description", "records"))
+        top = reader.entries(reader.compose(text, name, words.OVERRIDE), "the override file", words.OVERRIDE)
         if "overrides" not in top:
             reader.faults.append((name, 1, "the override file: 'overrides' is missing; it names the connector"))
         elif "connector" in base:
             reader.choice(top["overrides"][1], [str(base["connector"][1].value)], "overrides")
         for node in _sequence(reader, top["records"][1], "records") if "records" in top else []:
-            record = reader.entries(node, "a record", ("resource", "kind", "creates", "fields"))
+            record = reader.entries(node, "a record", words.CHANGE)
             resource = reader.text(record["resource"][1], "resource") if "resource" in record else None
             kind = reader.text(record["kind"][1], "kind") if "kind" in record else None
             if resource is None or kind is None:
@@ -519,9 +183,14 @@ class _Overrides:
 
 
 def _record(
-    reader: _Reader, node: yaml.Node, connector: str, resources: Mapping[str, set[str]], replaced: _Overrides
+    reader: Reader,
+    node: yaml.Node,
+    connector: str,
+    resources: Mapping[str, set[str]],
+    replaced: _Overrides,
+    beside: Beside,
 ) -> RecordPlan | None:
-    entries = reader.entries(node, "a record", _RECORD)
+    entries = reader.entries(node, "a record", words.RECORD)
     for word in ("resource", "kind", "fields"):
         if word not in entries and isinstance(node, yaml.MappingNode):
             reader.fail(node, f"a record: {word!r} is missing")
@@ -537,8 +206,9 @@ def _record(
     if key in replaced.records:
         replaced.used.add(key)
         own = replaced.records[key][1]
-        if "creates" in own:
-            entries["creates"] = own["creates"]
+        for word in ("creates", "facts"):
+            if word in own:
+                entries[word] = own[word]
         for name, (name_node, line_node) in replaced.fields[key].items():
             is_off = isinstance(line_node, yaml.ScalarNode) and line_node.value == "off"
             if is_off and name not in fields:
@@ -550,22 +220,13 @@ def _record(
                 del fields[name]
             else:
                 fields[name] = (name_node, line_node)
-    lines = _Lines(reader, kind, resources)
+    when = _conditions(reader, entries["when"][1]) if "when" in entries else ()
+    creates = reader.flag(entries["creates"][1], "creates") if "creates" in entries else False
+    lines = _Lines(reader, kind, resource, resources, beside, creates, when)
+    if "custom fields" in entries:
+        lines.read_custom_place(entries["custom fields"][1])
     for name, (name_node, line_node) in fields.items():
         lines.read(name, name_node, line_node)
-    lines.check_together()
-    when = tuple(
-        Condition(path, allowed)
-        for path_node, value_node in (reader.entries(entries["when"][1], "when").values() if "when" in entries else ())
-        if (path := reader.path(path_node, "when")) and (allowed := reader.scalars(value_node, "when"))
-    )
-    on_create = tuple(
-        (path, values[0])
-        for path_node, value_node in (
-            reader.entries(entries["on create"][1], "on create").values() if "on create" in entries else ()
-        )
-        if (path := reader.path(path_node, "on create")) and (values := reader.scalars(value_node, "on create"))
-    )
     derived = tuple(
         made
         for path_node, spec_node in (
@@ -573,39 +234,123 @@ def _record(
         )
         if (made := _derived(reader, kind, path_node, spec_node)) is not None
     )
+    lines.check_together(derived)
+    on_create = tuple(
+        (path, values[0])
+        for path_node, value_node in (
+            reader.entries(entries["on create"][1], "on create").values() if "on create" in entries else ()
+        )
+        if (path := reader.path(path_node, "on create")) and (values := reader.scalars(value_node, "on create"))
+    )
+    if on_create and not creates:
+        reader.fail(entries["on create"][0], "on create: this record mapping makes no new records (creates: no)")
     for made in derived:
         lines.claim_path(entries["derived"][1], made.path, "derived")
+    facts = _facts(reader, entries["facts"][1], lines) if "facts" in entries else {}
+    for line in lines.found.values():
+        for wrong in surprises(line, facts):
+            reader.fail(lines.nodes[line.head.field.name], wrong)
     return RecordPlan(
         connector=connector,
         resource=resource,
         kind=kind,
-        creates=reader.flag(entries["creates"][1], "creates") if "creates" in entries else False,
+        creates=creates,
         modified=reader.path(entries["modified"][1], "modified") if "modified" in entries else None,
         when=when,
         on_create=on_create,
         derived=derived,
         lines=tuple(lines.found.values()),
-        source=_source(entries, fields),
-        where=_where(node),
+        source=_source(entries, fields, lines),
+        where=where(node),
+        facts=facts,
+        customs=tuple(lines.customs),
+        drift=tuple(lines.drift),
     )
 
 
-def _source(entries: Entries, fields: Entries) -> str:
-    def plain(node: yaml.Node) -> Any:
+def _conditions(reader: Reader, node: yaml.Node) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(path, allowed)
+        for path_node, value_node in reader.entries(node, "when").values()
+        if (path := reader.path(path_node, "when")) and (allowed := reader.scalars(value_node, "when"))
+    )
+
+
+_FACT = re.compile(r"(text)(?: ([1-9]\d*))?|(decimal)(?: (\d+))?|(date|instant|int|bool|choice)")
+
+
+def _facts(reader: Reader, node: yaml.Node, lines: _Lines) -> dict[Path, Fact]:
+    found: dict[Path, Fact] = {}
+    mapped = {path: path_text(path) for line in lines.found.values() for path in paths_of(line)}
+    for path_node, fact_node in reader.entries(node, "facts").values():
+        path, text = reader.path(path_node, "facts"), reader.text(fact_node, "facts")
+        if path is None or text is None:
+            continue
+        if path not in mapped:
+            known = mapped.values()
+            reader.fail(path_node, f"facts: no line maps {path_text(path)!r}{nearest(path_text(path), known)}")
+        fact = fact_of(text)
+        if fact is None:
+            reader.fail(
+                fact_node,
+                f"facts: cannot read {text!r}; expected text, text 40, decimal, decimal 2, date, instant, int, bool"
+                " or choice",
+            )
+        else:
+            found[path] = fact
+    return found
+
+
+def fact_of(text: str) -> Fact | None:
+    """The fact that a text such as "text 40" or "decimal 2" states; None when it states none."""
+    match = _FACT.fullmatch(text)
+    if match is None:
+        return None
+    if match[1]:
+        return Fact("text", length=int(match[2]) if match[2] else None)
+    if match[3]:
+        return Fact("decimal", decimals=int(match[4]) if match[4] else None)
+    return Fact(cast("Any", match[5]))
+
+
+def paths_of(line: LinePlan) -> tuple[Path, ...]:
+    """Where a line's values stand; () where another line or nothing holds them."""
+    match line:
+        case SlotsLine():
+            return tuple(p for slot in line.slots for p in ((slot.path,) if slot.path else slot.parts.values()))
+        case PrimaryLine() | ConstantLine():
+            return ()
+        case _:
+            return (line.path,)
+
+
+_SILENT = ("note", "description", "facts", "loses", "authority")
+"""Words that change nothing in what is read or written, so they stay out of the fingerprint."""
+
+
+def _source(entries: Entries, fields: Entries, lines: _Lines) -> str:
+    def plain(node: yaml.Node, silent: tuple[str, ...] = ()) -> Any:
         if isinstance(node, yaml.MappingNode):
-            return {str(k.value): plain(v) for k, v in node.value if k.value not in ("note", "description")}
+            return {str(k.value): plain(v) for k, v in node.value if k.value not in silent}
         if isinstance(node, yaml.SequenceNode):
             return [plain(v) for v in node.value]
         return [node.tag, node.value]
 
-    record = {name: plain(value) for name, (_, value) in entries.items() if name not in ("fields", "description")}
-    record["fields"] = {name: plain(value) for name, (_, value) in fields.items()}
+    record = {name: plain(value) for name, (_, value) in entries.items() if name != "fields" and name not in _SILENT}
+    record["fields"] = {name: plain(value, _SILENT) for name, (_, value) in fields.items()}
+    record["pins"] = [(custom.field, custom.id) for custom in lines.customs]
+    record["stopped"] = [drift.field for drift in lines.drift if drift.stops]
+    record["transforms"] = [
+        (line.transform.name, line.transform.seal)
+        for line in lines.found.values()
+        if isinstance(line, ValueLine) and line.transform is not None
+    ]
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _derived(reader: _Reader, kind: Kind, path_node: yaml.Node, spec_node: yaml.Node) -> Derived | None:
+def _derived(reader: Reader, kind: Kind, path_node: yaml.Node, spec_node: yaml.Node) -> Derived | None:
     path = reader.path(path_node, "derived")
-    spec = reader.entries(spec_node, "derived", ("join", "else", "on"))
+    spec = reader.entries(spec_node, "derived", words.DERIVED)
     if path is None or "join" not in spec:
         if path is not None and isinstance(spec_node, yaml.MappingNode):
             reader.fail(spec_node, "derived: 'join' is missing; it lists the canonical fields to join")
@@ -624,13 +369,47 @@ def _derived(reader: _Reader, kind: Kind, path_node: yaml.Node, spec_node: yaml.
     )
 
 
+def _constant_of(field: Field, value: Any) -> Any:
+    """The canonical value that a file's scalar states for a field. Raises ValueError."""
+    match field.type:
+        case "bool" | "int" if type(value) is (bool if field.type == "bool" else int):
+            return value
+        case "enum" if value in field.values:
+            return value
+        case "text" if value is not None and not isinstance(value, bool) and str(value).strip():
+            return str(value)
+        case "decimal" if value is not None:
+            return money.plain(value)
+        case "date" if isinstance(value, str) and dates.day(value) == value:
+            return value
+        case "instant" if isinstance(value, str):
+            return dates.instant(value)
+    raise ValueError
+
+
 class _Lines:
     """The lines of one record mapping."""
 
-    def __init__(self, reader: _Reader, kind: Kind, resources: Mapping[str, set[str]]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        kind: Kind,
+        resource: str,
+        resources: Mapping[str, set[str]],
+        beside: Beside,
+        creates: bool,
+        when: tuple[Condition, ...],
+    ) -> None:
         self.reader = reader
         self.kind = kind
+        self.resource = resource
         self.resources = resources
+        self.beside = beside
+        self.creates = creates
+        self.when = when
+        self.custom_place: Mapping[str, tuple[str, ...]] = {}
+        self.customs: list[Custom] = []
+        self.drift: list[Drift] = []
         self.found: dict[str, LinePlan] = {}
         self.nodes: dict[str, yaml.Node] = {}
         self.written: list[tuple[Path, str]] = []
@@ -639,7 +418,7 @@ class _Lines:
         reader = self.reader
         field = self.kind.fields.get(name)
         if field is None:
-            hint = nearest(name, self.kind.fields) or f"; {self.kind.name} has: {_listing(self.kind.fields)}"
+            hint = nearest(name, self.kind.fields) or f"; {self.kind.name} has: {listing(self.kind.fields)}"
             reader.fail(name_node, f"{self.kind.name} has no field {name!r}{hint}")
             return
         if isinstance(node, yaml.ScalarNode):
@@ -656,8 +435,13 @@ class _Lines:
             if not form:
                 return
         head = self._head(field, name_node, spec)
+        if field.type not in words.FORMS[form].types:
+            reader.fail(spec[form][0], self._misplaced(field, form))
+            return
         make: dict[str, Callable[[Head, yaml.Node, Entries], LinePlan | None]] = {
             "path": self._value,
+            "custom": self._custom,
+            "constant": self._constant,
             "ref": self._reference,
             "key": self._key,
             "part of": self._part,
@@ -672,51 +456,104 @@ class _Lines:
 
     def _form(self, name: str, node: yaml.Node, spec: Entries) -> str:
         reader = self.reader
-        forms: list[str] = [word for word in ("list", "slots", "ref", "key", "part of") if word in spec]
-        if not forms and "primary" in spec:
-            forms = ["primary"]
-        if not forms and "path" in spec:
-            forms = ["path"]
+        # `path` also stands beside ref and key, `primary` also in a list: they name the form only where nothing else
+        # does.
+        forms = [form for form in words.FORMS if form in spec and form not in ("path", "primary")]
+        forms = forms or [form for form in words.FORMS if form in spec][-1:]
         if len(forms) != 1:
-            known = _ORDINARY.union(*_FORMS.values())
+            known = {word.name for form in words.FORMS.values() for word in form.words}
             for word in spec:
                 if word not in known:
                     reader.fail(spec[word][0], f"{name}: unknown word {word!r}{nearest(word, known)}")
                     return ""
-            expected = "path, ref, key, part of, primary, list or slots"
+            *most, last = words.FORMS
             reader.fail(
-                node, f"{name}: expected one of {expected}, found {' and '.join(forms) if forms else 'none of them'}"
+                node,
+                f"{name}: expected one of {', '.join(most)} or {last}, found"
+                f" {' and '.join(forms) if forms else 'none of them'}",
             )
             return ""
         form = forms[0]
-        known = _FORMS[form] | _ORDINARY
+        known = {word.name for word in words.FORMS[form].words}
         for word in [w for w in spec if w not in known]:
-            hint = nearest(word, known) or f"; a line with {form!r} knows: {_listing(known)}"
+            hint = nearest(word, known) or f"; a line with {form!r} knows: {listing(known)}"
             reader.fail(spec[word][0], f"{name}: unknown word {word!r}{hint}")
+            del spec[word]
+        field = self.kind.fields[name]
+        for allowed in words.FORMS[form].words:
+            fits = not allowed.types or field.type in allowed.types
+            if allowed.name in spec and not fits and field.type in words.FORMS[form].types:
+                reader.fail(
+                    spec[allowed.name][0],
+                    f"{name}: {allowed.name!r} is for {' or '.join(allowed.types)}, but this field is {field.type}",
+                )
+                return ""
         return form
+
+    def _misplaced(self, field: Field, form: str) -> str:
+        """Why a form is not for a field, in words."""
+        if field.type == "set" and form in ("path", "custom", "constant"):
+            return f"{field.name} is a set: expected 'list' or 'slots', found a plain path"
+        if field.type == "ref" and form in ("path", "custom", "constant"):
+            return f"{field.name} refers to another record: expected 'ref' or 'key' beside the path"
+        if form == "primary":
+            return f"{field.name} is not the primary one of a set, so 'primary' has no meaning here"
+        what = {"ref": "references", "key": "references", "list": "sets", "slots": "sets", "part of": "names"}
+        return f"{field.name}: {form!r} is for {what.get(form, 'single values')}, but this field is {field.type}"
 
     def _head(self, field: Field, name_node: yaml.Node, spec: Entries) -> Head:
         reader = self.reader
-        direction = (
-            reader.choice(spec["direction"][1], ("both", "in", "out"), "direction") if "direction" in spec else "both"
-        )
-        strength = (
-            reader.choice(spec["strength"][1], ("enforce", "fill", "create"), "strength")
-            if "strength" in spec
-            else "enforce"
-        )
+        direction = self._choice(spec, "direction", ("both", "in", "out")) or "both"
+        strength = self._choice(spec, "strength", ("enforce", "fill", "create")) or "enforce"
+        authority = "authority" in spec and reader.flag(spec["authority"][1], "authority")
+        if "constant" in spec:
+            direction = "in"
         if field.rollup and direction != "out":
             reader.fail(name_node, f"{field.name} is computed from other records, so its line needs 'direction: out'")
         if direction == "in" and "strength" in spec:
             reader.fail(spec["strength"][0], f"{field.name}: 'strength' is about writing, but the direction is in")
+        if direction == "out" and authority:
+            reader.fail(
+                spec["authority"][0],
+                f"{field.name}: 'authority' is about what this system says, but the direction is out",
+            )
+        if strength == "create" and not self.creates:
+            reader.fail(
+                spec["strength"][0],
+                f"{field.name}: 'strength: create' writes new records only, and this record mapping makes none",
+            )
+        when = _conditions(reader, spec["when"][1]) if "when" in spec else ()
+        for condition in when:
+            for whole in self.when:
+                if condition.path == whole.path and not set(condition.allowed) & set(whole.allowed):
+                    reader.fail(
+                        spec["when"][0],
+                        f"{field.name}: no record under this mapping has such a {path_text(condition.path)},"
+                        " so the line never speaks",
+                    )
+        unless = reader.path(spec["unless"][1], "unless") if "unless" in spec else None
+        loses = reader.scalars(spec["loses"][1], "loses") if "loses" in spec else ()
+        for loss in loses:
+            if loss not in words.LOSSES:
+                known = words.LOSSES
+                reader.fail(
+                    spec["loses"][1],
+                    f"loses: found {loss!r}, expected one of: {listing(known)}{nearest(str(loss), known)}",
+                )
         return Head(
             field=field,
-            direction=cast("Direction", direction or "both"),
-            strength=cast("Strength", strength or "enforce"),
-            unless=reader.path(spec["unless"][1], "unless") if "unless" in spec else None,
+            direction=cast("Direction", direction),
+            strength=cast("Strength", strength),
+            authority=authority,
+            unless=() if unless is None else (unless,),
+            when=when,
             clearable="clearable" not in spec or reader.flag(spec["clearable"][1], "clearable"),
-            where=_where(name_node),
+            loses=frozenset(str(loss) for loss in loses),
+            where=where(name_node),
         )
+
+    def _choice(self, spec: Entries, word: str, known: tuple[str, ...]) -> str | None:
+        return self.reader.choice(spec[word][1], known, word) if word in spec else None
 
     def _path(self, head: Head, name_node: yaml.Node, spec: Entries, word: str = "path") -> Path | None:
         if word not in spec:
@@ -725,43 +562,25 @@ class _Lines:
         return self.reader.path(spec[word][1], word)
 
     def _value(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
-        reader, field = self.reader, head.field
         path = self._path(head, name_node, spec)
-        if field.type == "set":
-            reader.fail(name_node, f"{field.name} is a set: expected 'list' or 'slots', found a plain path")
-            return None
-        if field.type == "ref":
-            reader.fail(name_node, f"{field.name} refers to another record: expected 'ref' or 'key' beside the path")
-            return None
-        fits = {
-            "cut": ("text",),
-            "empty": ("text",),
-            "values": ("enum",),
-            "else": ("enum",),
-            "scale": ("decimal",),
-            "decimals": ("decimal",),
-            "negate": ("bool",),
-            "as": ("date", "decimal", "int"),
-        }
-        for word, types in fits.items():
-            if word in spec and field.type not in types:
-                reader.fail(
-                    spec[word][0], f"{field.name}: {word!r} is for {' or '.join(types)}, but this field is {field.type}"
-                )
-                return None
+        return None if path is None else self._value_at(head, path, name_node, spec)
+
+    def _value_at(self, head: Head, path: Path, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
+        reader, field = self.reader, head.field
+        transform = self._transform(field, spec)
         table = None
-        if field.type == "enum":
-            if "values" not in spec:
-                reader.fail(
-                    name_node,
-                    f"{field.name}: 'values' is missing; it gives the vendor's word for: {', '.join(field.values)}",
-                )
-                return None
+        if "values" in spec:
             table = self._table(head, spec)
-        forms = ("instant", "date") if field.type == "date" else ("text", "number")
-        form = reader.choice(spec["as"][1], forms, "as") if "as" in spec else None
-        if path is None:
+        elif "else" in spec:
+            reader.fail(spec["else"][0], f"{field.name}: 'else' belongs to a table; 'values' is missing")
+        elif field.type == "enum" and "transform" not in spec:
+            reader.fail(
+                name_node,
+                f"{field.name}: 'values' is missing; it gives the vendor's word for: {', '.join(field.values)}",
+            )
             return None
+        forms = {"date": ("instant", "date"), "instant": ("date", "instant")}.get(field.type, ("text", "number"))
+        form = self._choice(spec, "as", forms)
         self.claim(head, name_node, path)
         return ValueLine(
             head=head,
@@ -769,17 +588,142 @@ class _Lines:
             cut=reader.count(spec["cut"][1], "cut") if "cut" in spec else None,
             empty=reader.text(spec["empty"][1], "empty") if "empty" in spec else None,
             table=table,
-            form=cast("Any", None if form == "date" else form),
+            form=None if form == field.type else cast("Any", form),
             scale=reader.count(spec["scale"][1], "scale") if "scale" in spec else None,
             decimals=reader.count(spec["decimals"][1], "decimals") if "decimals" in spec else None,
             negate="negate" in spec and reader.flag(spec["negate"][1], "negate"),
+            transform=transform,
+            currency=self._currency(field, spec),
         )
+
+    def _transform(self, field: Field, spec: Entries) -> Transform | None:
+        if "transform" not in spec:
+            return None
+        reader, known = self.reader, self.beside.transforms
+        for word in ("cut", "empty", "values", "as", "scale", "decimals", "negate"):
+            if word in spec:
+                reader.fail(spec[word][0], f"{field.name}: {word!r} has no place beside 'transform', which does it all")
+        name = reader.text(spec["transform"][1], "transform")
+        if name is None:
+            return None
+        found = known.get(name)
+        if found is None:
+            reader.fail(
+                spec["transform"][1],
+                f"transform: there is no transform {name!r}{nearest(name, known) or '; known: ' + listing(known)}",
+            )
+        elif field.type not in found.types:
+            reader.fail(
+                spec["transform"][1],
+                f"transform: {name} is for {' or '.join(found.types)}, but {field.name} is {field.type}",
+            )
+        return found
+
+    def _currency(self, field: Field, spec: Entries) -> Path | str | None:
+        if "currency" not in spec:
+            return None
+        reader, node = self.reader, spec["currency"][1]
+        if "currency" not in self.kind.fields:
+            reader.fail(spec["currency"][0], f"{field.name}: {self.kind.name} has no field 'currency' to compare with")
+        if not isinstance(node, yaml.MappingNode):
+            return reader.path(node, "currency")
+        always = reader.entries(node, "currency", ("always",)).get("always")
+        code = reader.text(always[1], "always") if always else None
+        if code is not None and not re.fullmatch("[A-Z]{3}", code):
+            reader.fail(node, f"always: expected a currency's code of three letters, found {code!r}")
+        elif code is None:
+            reader.fail(node, "currency: expected a path, or 'always' with a currency's code")
+        return code
+
+    def read_custom_place(self, node: yaml.Node) -> None:
+        """Where the resource keeps custom fields."""
+        reader = self.reader
+        entries = reader.entries(node, "custom fields", words.CUSTOM_FIELDS)
+        missing = [word for word in words.CUSTOM_FIELDS if word not in entries]
+        if missing:
+            reader.fail(
+                node, f"custom fields: {', '.join(missing)} is missing; all of list, name, id, value are needed"
+            )
+            return
+        names = {word: reader.names(value, word) for word, (_, value) in entries.items()}
+        self.custom_place = {word: name for word, name in names.items() if name is not None}
+
+    def _custom(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
+        """A custom field: its entry is found by the pinned id; where the name is astray, the line is silent."""
+        reader, place = self.reader, self.custom_place
+        name = reader.text(spec["custom"][1], "custom")
+        if len(place) != len(words.CUSTOM_FIELDS):
+            reader.fail(
+                spec["custom"][0],
+                f"custom: {self.resource} has no 'custom fields' that say where they stand; use 'path' instead",
+            )
+            return None
+        if name is None:
+            return None
+        given = reader.text(spec["id"][1], "id") if "id" in spec else None
+        agreed = given if given is not None else self.beside.pins.get(self.resource, {}).get(name)
+        now = None if self.beside.seen is None else self.beside.seen.get(self.resource)
+        if agreed is None:
+            hint = "" if now is None else nearest(name, now) if name not in now else f"; now its id is {now[name]}"
+            reader.fail(
+                spec["custom"][1],
+                f"custom: {name!r} is not pinned to an id{hint}; write `id:` beside it, or let"
+                " `syncd connect inspect` pin the account's fields",
+            )
+            return None
+        pin: str | int = int(agreed) if str(agreed).isdecimal() else str(agreed)
+        self.customs.append(Custom(head.field.name, name, str(pin), head.where))
+        if now is not None and self._drifted(head, name, str(pin), now):
+            return None
+        stray = Stray(place["name"], name, place["id"], pin)
+        guarded = replace(head, unless=(*head.unless, (*place["list"], stray)))
+        return self._value_at(guarded, (*place["list"], Pick(place["id"], pin), *place["value"]), name_node, spec)
+
+    def _drifted(self, head: Head, name: str, pin: str, now: Mapping[str, str | int]) -> bool:
+        """Note how the account differs from the pin; True when the line must stop."""
+
+        def note(what: str, remedy: str, *, stops: bool) -> bool:
+            drift = Drift(head.where, self.resource, self.kind.name, head.field.name, stops, what, remedy)
+            self.drift.append(drift)
+            return stops
+
+        found = now.get(name)
+        if found is not None and str(found) != pin:
+            return note(
+                f"the custom field {name!r} now has the id {found}, pinned was {pin}",
+                "Look which of the two is meant, and write its id.",
+                stops=True,
+            )
+        other = next((each for each, id_ in now.items() if str(id_) == pin), None)
+        if other is None:
+            return note(
+                f"the custom field {name!r} ({pin}) is gone",
+                "Take the line out, or name another field.",
+                stops=True,
+            )
+        if other != name:
+            note(f"the custom field {name!r} ({pin}) is now called {other!r}", "Write the new name.", stops=False)
+        return False
+
+    def _constant(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
+        reader, field = self.reader, head.field
+        node = spec["constant"][1]
+        value = scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        known = f"one of: {', '.join(field.values)}" if field.type == "enum" else f"a value of the type {field.type}"
+        try:
+            value = _constant_of(field, value)
+        except ValueError:
+            hint = nearest(str(value), field.values) if field.type == "enum" else ""
+            reader.fail(node, f"constant: {field.name} expects {known}, found {describe(node)}{hint}")
+            return None
+        return ConstantLine(head, value)
 
     def _table(self, head: Head, spec: Entries) -> Table:
         reader, field = self.reader, head.field
         entries: dict[str, tuple[Any, ...]] = {}
         seen: dict[Any, str] = {}
-        for name, (name_node, value_node) in reader.entries(spec["values"][1], "values", field.values).items():
+        known = field.values if field.type == "enum" else None
+        for name, (name_node, value_node) in reader.entries(spec["values"][1], "values", known).items():
             entries[name] = reader.scalars(value_node, "values")
             for value in entries[name]:
                 if value in seen:
@@ -793,16 +737,16 @@ class _Lines:
             )
         if "else" not in spec:
             return Table(entries)
-        fallback = reader.choice(spec["else"][1], (*field.values, "nothing"), "else")
+        if field.type == "enum":
+            fallback = reader.choice(spec["else"][1], (*field.values, "nothing"), "else")
+        else:
+            fallback = reader.text(spec["else"][1], "else")
         return Table(entries, None if fallback == "nothing" else fallback, True)
 
     def _reference(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         reader, field = self.reader, head.field
         path = self._path(head, name_node, spec)
         resource = reader.text(spec["ref"][1], "ref")
-        if field.type != "ref":
-            reader.fail(spec["ref"][0], f"{field.name}: 'ref' is for references, but this field is {field.type}")
-            return None
         if resource is not None and resource not in self.resources:
             reader.fail(
                 spec["ref"][1],
@@ -812,7 +756,7 @@ class _Lines:
             kinds = " or ".join(field.refs)
             reader.fail(
                 spec["ref"][1],
-                f"ref: {field.name} needs {kinds}, but {resource!r} holds {_listing(self.resources[resource])}",
+                f"ref: {field.name} needs {kinds}, but {resource!r} holds {listing(self.resources[resource])}",
             )
         id_form = reader.choice(spec["id"][1], ("text", "number"), "id") if "id" in spec else "text"
         if path is None or resource is None:
@@ -825,9 +769,6 @@ class _Lines:
         reader, field = self.reader, head.field
         path = self._path(head, name_node, spec)
         text = reader.text(spec["key"][1], "key")
-        if field.type != "ref":
-            reader.fail(spec["key"][0], f"{field.name}: 'key' is for references, but this field is {field.type}")
-            return None
         kind, _, key = (text or "").partition(".")
         if text is not None and kind not in field.refs:
             reader.fail(
@@ -848,12 +789,13 @@ class _Lines:
     def _part(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         reader = self.reader
         path = self._path(head, name_node, spec)
-        form = reader.choice(spec["part of"][1], tuple(NAME_FORMS), "part of")
+        form = reader.choice(spec["part of"][1], tuple(words.NAME_FORMS), "part of")
         if path is None or form is None:
             return None
-        if head.field.name not in NAME_FORMS[form]:
+        if head.field.name not in words.NAME_FORMS[form]:
             reader.fail(
-                name_node, f"{head.field.name} is no part of {form!r}, which carries: {', '.join(NAME_FORMS[form])}"
+                name_node,
+                f"{head.field.name} is no part of {form!r}, which carries: {', '.join(words.NAME_FORMS[form])}",
             )
             return None
         return PartLine(head, path, form)
@@ -874,9 +816,6 @@ class _Lines:
 
     def _list(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         reader, field = self.reader, head.field
-        if field.type != "set":
-            reader.fail(spec["list"][0], f"{field.name}: 'list' is for sets, but this field is {field.type}")
-            return None
         path = reader.names(spec["list"][1], "list")
         value: tuple[str, ...] | None = None
         parts: dict[str, str] = {}
@@ -904,7 +843,7 @@ class _Lines:
             reader.fail(name_node, f"{field.name}: entries that are plain values have no place for a label or a flag")
         if path is None or (value is None and not parts):
             return None
-        self.claim(head, name_node, (*path, Pick(tuple(only), str(sorted(only.values(), key=str)))) if only else path)
+        self.claim(head, name_node, _list_place(path, only))
         countries = (
             reader.choice(spec["countries"][1], ("codes", "names"), "countries") if "countries" in spec else None
         )
@@ -947,7 +886,7 @@ class _Lines:
         if isinstance(node, yaml.ScalarNode):
             key = reader.text(node, "label")
             return Label(key, False, {name: (name,) for name in LABELS}, None) if key else None
-        entries = reader.entries(node, "label", ("path", "among", "values", "else"))
+        entries = reader.entries(node, "label", words.LABEL)
         word = "among" if "among" in entries else "path"
         if word not in entries:
             reader.fail(node, "label: 'path' is missing; it names the property of an entry that holds its label")
@@ -969,9 +908,6 @@ class _Lines:
 
     def _slots(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         reader, field = self.reader, head.field
-        if field.type != "set":
-            reader.fail(spec["slots"][0], f"{field.name}: 'slots' is for sets, but this field is {field.type}")
-            return None
         slots: list[Slot] = []
         words = ("label", "parts") if field.item == "address" else ("label", "path")
         for node in _sequence(reader, spec["slots"][1], "slots"):
@@ -1005,17 +941,21 @@ class _Lines:
     def claim_path(self, node: yaml.Node, path: Path, field: str) -> None:
         """Two lines must not write one vendor field, unless one is the primary element of the other."""
         for other, other_field in self.written:
-            shorter, longer = sorted((other, path), key=len)
-            if longer[: len(shorter)] != shorter:
+            if not _overlap(other, path):
                 continue
             known = [self.kind.fields[name] for name in (field, other_field) if name in self.kind.fields]
             is_primary = any(f.primary_of in (field, other_field) for f in known if f.primary_of) and path == other
             if not is_primary:
-                self.reader.fail(node, f"{field} and {other_field} both write the vendor's {_path_text(shorter)}")
+                self.reader.fail(
+                    node, f"{field} and {other_field} both write the vendor's {path_text(min(other, path, key=len))}"
+                )
                 return
         self.written.append((path, field))
 
-    def check_together(self) -> None:
+    def check_together(self, derived: Iterable[Derived]) -> None:
+        self._check_reachable()
+        self._check_loops(derived)
+        self._check_conditions()
         reader = self.reader
         forms: dict[Path, tuple[str, str]] = {}
         for name, line in self.found.items():
@@ -1024,7 +964,13 @@ class _Lines:
                 if form != line.form:
                     reader.fail(
                         self.nodes[name],
-                        f"{name} reads {_path_text(line.path)} as {line.form!r}, but {first} as {form!r}",
+                        f"{name} reads {path_text(line.path)} as {line.form!r}, but {first} as {form!r}",
+                    )
+                other = self.found[first].head
+                if (other.when, other.unless) != (line.head.when, line.head.unless):
+                    reader.fail(
+                        self.nodes[name],
+                        f"{name} and {first} are parts of one name and need the same 'when' and 'unless'",
                     )
             if isinstance(line, PrimaryLine):
                 of = self.found.get(line.of)
@@ -1038,22 +984,75 @@ class _Lines:
                         self.nodes[name], f"{name} and {line.of} stand in one vendor list and need the same direction"
                     )
         for path, (_, first) in forms.items():
-            self.claim_path(self.nodes[first], path, first)
+            self.claim(self.found[first].head, self.nodes[first], path)
+
+    def _check_reachable(self) -> None:
+        """Below a place that holds a plain value nothing can stand."""
+        plain = {
+            line.path: name
+            for name, line in self.found.items()
+            if isinstance(line, ValueLine | KeyLine | PartLine) or (isinstance(line, ReferenceLine) and not line.wrap)
+        }
+        for name, line in self.found.items():
+            for path in paths_of(line):
+                above = next((plain[path[:n]] for n in range(1, len(path)) if path[:n] in plain), None)
+                if above is not None:
+                    place = path_text(paths_of(self.found[above])[0])
+                    self.reader.fail(
+                        self.nodes[name],
+                        f"{name} cannot be reached: {above} says that the vendor's {place} is a plain value,"
+                        f" so nothing stands at {path_text(path)}",
+                    )
+
+    def _check_loops(self, derived: Iterable[Derived]) -> None:
+        """What we only write must not come back as somebody's edit of another field."""
+        written = {
+            path: name for name, line in self.found.items() if line.head.direction == "out" for path in _places(line)
+        }
+        written |= {made.path: "a derived property" for made in derived}
+        for name, line in self.found.items():
+            if line.head.direction != "in":
+                continue
+            for path in _places(line):
+                writer = next((w for p, w in written.items() if _overlap(p, path)), None)
+                if writer is not None:
+                    self.reader.fail(
+                        self.nodes[name],
+                        f"{name} reads the vendor's {path_text(path)}, which {writer} writes: a loop, in which our own"
+                        " value comes back as an edit",
+                    )
+
+    def _check_conditions(self) -> None:
+        """A line must not switch another one on or off, or writing twice would not be writing once."""
+        for name, line in self.found.items():
+            tested = [*(c.path for c in line.head.when), *line.head.unless]
+            for path in tested:
+                if any(isinstance(step, Stray) for step in path):
+                    continue
+                writer = next((w for p, w in self.written if _overlap(p, path)), None)
+                if writer is not None:
+                    self.reader.fail(
+                        self.nodes[name],
+                        f"{name} depends on the vendor's {path_text(path)}, which {writer} writes; a condition needs a"
+                        " property that no line writes",
+                    )
 
 
-def _path_text(path: Path) -> str:
-    text = ""
-    for step in path:
-        if isinstance(step, str):
-            text += f".{step}" if text else step
-        elif isinstance(step, Index):
-            text += f"[{step.n}]"
-        elif step.path:
-            text += f"[{'.'.join(step.path)}={step.value}]"
-    return text
+def _list_place(path: Path, only: Mapping[str, tuple[Any, ...]]) -> Path:
+    """Where a list's own entries stand: lists that share a vendor's list are told apart by `only`."""
+    return (*path, Pick(tuple(only), str(sorted(only.values(), key=str)))) if only else path
 
 
-def _check_pair(reader: _Reader, node: yaml.Node, plan: RecordPlan, others: Iterable[RecordPlan]) -> None:
+def _places(line: LinePlan) -> tuple[Path, ...]:
+    return (_list_place(line.path, line.only),) if isinstance(line, ListLine) else paths_of(line)
+
+
+def _overlap(a: Path, b: Path) -> bool:
+    shorter, longer = sorted((a, b), key=len)
+    return longer[: len(shorter)] == shorter
+
+
+def _check_pair(reader: Reader, node: yaml.Node, plan: RecordPlan, others: Iterable[RecordPlan]) -> None:
     """No record may fall under two record mappings of one resource."""
     for other in others:
         if other.resource != plan.resource:

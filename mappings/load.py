@@ -7,10 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mappings.compile import Line, RecordMapping, Unreadable
-from mappings.language import FilePlan, MappingError, parse
+from mappings.language import MappingError, Pins, parse
 from mappings.normalize import Normalizer, normalizer
+from mappings.plan import Drift, FilePlan
+from mappings.transforms import SHIPPED, Transform, load_transforms
 
-__all__ = ["ConnectorMapping", "Line", "MappingError", "RecordMapping", "Unreadable", "load", "load_text", "shipped"]
+__all__ = [
+    "ConnectorMapping",
+    "Drift",
+    "Line",
+    "MappingError",
+    "Pins",
+    "RecordMapping",
+    "Unreadable",
+    "load",
+    "load_text",
+    "load_transforms",
+    "shipped",
+]
 
 _FOLDER = Path(__file__).parent
 
@@ -27,6 +41,11 @@ class ConnectorMapping:
     def of(self, resource: str) -> tuple[RecordMapping, ...]:
         """The record mappings of one resource; () when none."""
         return self._by_resource.get(resource, ())
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """Custom fields that are no longer what their lines were pinned to."""
+        return tuple(drift for mapping in self.mappings for drift in mapping.drift)
 
     def for_kind(self, kind: str) -> RecordMapping | None:
         """The record mapping that writes records of the kind, one that may create first; None when none writes."""
@@ -45,27 +64,55 @@ def shipped() -> tuple[str, ...]:
     )
 
 
-def load(connector: str, *, region: str = "US", override: Path | None = None) -> ConnectorMapping:
+def load(
+    connector: str,
+    *,
+    region: str = "US",
+    override: Path | None = None,
+    transforms: Mapping[str, Transform] = SHIPPED,
+    pins: Pins | None = None,
+    seen: Pins | None = None,
+) -> ConnectorMapping:
     """The connector's shipped mapping. Raises MappingError, and FileNotFoundError when there is none.
 
-    region    ISO 3166 code of the country of phone numbers without "+"
-    override  the firm's own file, which changes single lines
+    region      ISO 3166 code of the country of phone numbers without "+"
+    override    the firm's own file, which changes single lines
+    transforms  what `transform` can name: `load_transforms` adds a firm's own
+    pins        custom fields as agreed (resource -> name -> id), for lines that give no id
+    seen        custom fields as the account has them now; a line whose field is another one or gone is stopped, see
+                `ConnectorMapping.drift`
     """
-    return compiled(load_plan(connector, override=override), region)
+    return compiled(load_plan(connector, override=override, transforms=transforms, pins=pins, seen=seen), region)
 
 
-def load_plan(connector: str, *, override: Path | None = None) -> FilePlan:
+def load_plan(
+    connector: str,
+    *,
+    override: Path | None = None,
+    transforms: Mapping[str, Transform] = SHIPPED,
+    pins: Pins | None = None,
+    seen: Pins | None = None,
+) -> FilePlan:
     """The same, checked and not yet compiled."""
     path = _FOLDER / f"{connector}.yaml"
     if not connector.replace("_", "").replace("-", "").isalnum() or not path.is_file():
         raise FileNotFoundError(f"there is no mapping for the connector {connector!r}; known: {', '.join(shipped())}")
     own = None if override is None else (override.read_text(encoding="utf-8"), override.name)
-    return parse(path.read_text(encoding="utf-8"), path.name, override=own)
+    return parse(path.read_text(encoding="utf-8"), path.name, override=own, transforms=transforms, pins=pins, seen=seen)
 
 
-def load_text(text: str, name: str, region: str = "US", *, override: tuple[str, str] | None = None) -> ConnectorMapping:
+def load_text(
+    text: str,
+    name: str,
+    region: str = "US",
+    *,
+    override: tuple[str, str] | None = None,
+    transforms: Mapping[str, Transform] = SHIPPED,
+    pins: Pins | None = None,
+    seen: Pins | None = None,
+) -> ConnectorMapping:
     """The same from text; `name` is shown in errors. override: text and name."""
-    return compiled(parse(text, name, override=override), region)
+    return compiled(parse(text, name, override=override, transforms=transforms, pins=pins, seen=seen), region)
 
 
 def compiled(plan: FilePlan, region: str = "US") -> ConnectorMapping:

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from mappings.compile import _paths
-from mappings.language import (
+from mappings.compile import paths
+from mappings.language import reading
+from mappings.plan import (
     Direction,
     FilePlan,
     LinePlan,
@@ -24,8 +25,8 @@ from mappings.language import (
     RecordPlan,
     Slot,
     SlotsLine,
-    _path_text,
-    reading,
+    Stray,
+    path_text,
 )
 from mappings.reading import MISSING, value_at
 
@@ -59,7 +60,7 @@ def places(plan: FilePlan) -> tuple[Place, ...]:
             record.resource,
             record.kind.name,
             line.head.field.name,
-            _path_text(path),
+            path_text(path),
             line.head.where,
             line.head.direction,
             any(isinstance(step, Pick) for step in path),
@@ -67,6 +68,7 @@ def places(plan: FilePlan) -> tuple[Place, ...]:
         for record in plan.records
         for line in record.lines
         for path in dict.fromkeys(_places_of(line, record))
+        if not any(isinstance(step, Stray) for step in path)  # a guard against other fields, not a place
     )
 
 
@@ -110,7 +112,7 @@ def narrowed(plan: FilePlan, off: Off) -> FilePlan:
 def _narrowed(record: RecordPlan, off: Mapping[str, bool]) -> RecordPlan:
     lines: list[LinePlan] = []
     for line in record.lines:
-        gone = [off[text] for path in _paths(line) if (text := _path_text(path)) in off]
+        gone = [off[text] for path in paths(line) if (text := path_text(path)) in off]
         if not gone:
             lines.append(line)
         elif isinstance(line, SlotsLine) and not any(gone) and (kept := _without(line, off)) is not None:
@@ -121,15 +123,16 @@ def _narrowed(record: RecordPlan, off: Mapping[str, bool]) -> RecordPlan:
     return replace(
         record,
         lines=tuple(lines),
-        derived=tuple(made for made in record.derived if _path_text(made.path) not in off),
-        on_create=tuple(made for made in record.on_create if _path_text(made[0]) not in off),
+        derived=tuple(made for made in record.derived if path_text(made.path) not in off),
+        on_create=tuple(made for made in record.on_create if path_text(made[0]) not in off),
         source=source,
     )
 
 
 def _without(line: SlotsLine, off: Mapping[str, bool]) -> SlotsLine | None:
-    slots = tuple(slot for slot in line.slots if not any(_path_text(path) in off for path in _slot_paths(slot)))
-    is_speaking = line.head.unless is None or _path_text(line.head.unless) not in off
+    slots = tuple(slot for slot in line.slots if not any(path_text(path) in off for path in _slot_paths(slot)))
+    said_by = (*line.head.unless, *(condition.path for condition in line.head.when))
+    is_speaking = not any(path_text(path) in off for path in said_by)
     if not slots or not is_speaking:
         return None
     return replace(line, slots=slots, others=line.others if any(s.label == line.others for s in slots) else None)
@@ -141,5 +144,5 @@ def _slot_paths(slot: Slot) -> tuple[Path, ...]:
 
 def _places_of(line: LinePlan, record: RecordPlan) -> tuple[Path, ...]:
     if isinstance(line, PrimaryLine):
-        return tuple(p for other in record.lines if other.head.field.name == line.of for p in _paths(other))
-    return _paths(line)
+        return tuple(p for other in record.lines if other.head.field.name == line.of for p in paths(other))
+    return paths(line)

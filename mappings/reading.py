@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from mappings.language import (
+from mappings.normalize import Normalizer, addresses, dates, money
+from mappings.plan import (
     FIRST,
-    NAME_FORMS,
     Condition,
+    ConstantLine,
+    Head,
     Index,
     KeyLine,
     Label,
@@ -29,11 +31,13 @@ from mappings.language import (
     ReferenceLine,
     Slot,
     SlotsLine,
+    Stray,
     Table,
     ValueLine,
 )
-from mappings.normalize import Normalizer, addresses, dates, money
 from mappings.splitting import SPLITTERS
+from mappings.transforms import UNREADABLE, Transform
+from mappings.words import NAME_FORMS
 
 if TYPE_CHECKING:
     from mappings.canonical import Values
@@ -102,6 +106,33 @@ def picked(items: Any, path: tuple[str, ...], value: Any) -> Any:
         raise TypeError
     text = str(value)
     return next((entry for entry in items if str(within(entry, path)) == text), None)
+
+
+def strayed(items: Any, name_path: tuple[str, ...], name: str, id_path: tuple[str, ...], id: Any) -> Any:
+    """The first entry that carries the name but another id, or None. Raises TypeError when it is no list."""
+    if type(items) is not list:
+        raise TypeError
+    text = str(id)
+    for entry in items:
+        if within(entry, name_path) == name:
+            found = within(entry, id_path)
+            if found is not MISSING and str(found) != text:
+                return entry
+    return None
+
+
+def through(transform: Transform) -> Callable[[Any, str], Any]:
+    """Reading through a transform: whatever it raises becomes a reason that gives nothing away."""
+    read = transform.read
+
+    def transformed(value: Any, field: str) -> Any:
+        try:
+            return read(value)
+        except UNREADABLE:
+            reason = f"the transform {transform.name} cannot read it (found {shape(value)})"
+            raise Unreadable(field, reason) from None
+
+    return transformed
 
 
 def _text(value: Any, field: str) -> str:
@@ -189,6 +220,8 @@ def _read(text: _Text, path: Path, variable: str, source: str = "b") -> None:
             then = f"at({variable}, {step.n})"
         elif isinstance(step, Pick):
             then = f"picked({variable}, {step.path!r}, {step.value!r})"
+        elif isinstance(step, Stray):
+            then = f"strayed({variable}, {step.name_path!r}, {step.name!r}, {step.id_path!r}, {step.id!r})"
         else:
             then = f"{variable}.get({step!r}, M)"
         text.add(f"if {variable} is not M and {variable} is not None:\n    {variable} = {then}")
@@ -207,6 +240,13 @@ def table_words(table: Table) -> dict[Any, str]:
 def _value(text: _Text, line: ValueLine) -> None:
     name = line.head.field.name
     _read(text, line.path, "v")
+    if line.transform is not None:
+        read = text.constant(through(line.transform))
+        text.add(f"if v is None or v == '': out[{name!r}] = None\nelif v is not M: out[{name!r}] = {read}(v, {name!r})")
+        return
+    if line.table is not None:
+        _table(text, name, line.table)
+        return
     match line.head.field.type:
         case "text" | "email" | "phone":
             empty = f"None if v == {line.empty!r} else v or None" if line.empty is not None else "v or None"
@@ -238,20 +278,22 @@ def _value(text: _Text, line: ValueLine) -> None:
                 f"if v is True or v is False: out[{name!r}] = {'not v' if line.negate else 'v'}\n"
                 f"elif v is None: out[{name!r}] = None\nelif v is not M: raise bad({name!r}, 'true or false', v)"
             )
-        case "enum" if line.table is not None:
-            words = text.constant(table_words(line.table))
-            if not line.table.has_fallback:
-                otherwise = f"raise unlisted(v, {name!r})"
-            elif line.table.fallback is None:
-                otherwise = "pass"
-            else:
-                otherwise = f"out[{name!r}] = {line.table.fallback!r}"
-            text.add(
-                f"if v is not M:\n    e = {words}.get(v)\n    if e is not None: out[{name!r}] = e\n"
-                f"    elif v is None or v == '': out[{name!r}] = None\n    else: {otherwise}"
-            )
         case other:
             raise AssertionError(f"no reading for {other}")
+
+
+def _table(text: _Text, name: str, table: Table) -> None:
+    words = text.constant(table_words(table))
+    if not table.has_fallback:
+        otherwise = f"raise unlisted(v, {name!r})"
+    elif table.fallback is None:
+        otherwise = "pass"
+    else:
+        otherwise = f"out[{name!r}] = {table.fallback!r}"
+    text.add(
+        f"if v is not M:\n    e = {words}.get(v)\n    if e is not None: out[{name!r}] = e\n"
+        f"    elif v is None or v == '': out[{name!r}] = None\n    else: {otherwise}"
+    )
 
 
 def _reference(text: _Text, line: ReferenceLine) -> None:
@@ -409,22 +451,27 @@ def _emit(text: _Text, line: LinePlan, plan: RecordPlan, done: set[str]) -> None
         return
     done.add(name)
     text.add(f"f = {name!r}")
-    if line.head.unless is not None:
-        _read(text, line.head.unless, "u")
+    depth = text.depth
+    for path in line.head.unless:
+        _read(text, path, "u")
         text.add("if u is M or not u:")
+        text.depth += 1
+    for condition in line.head.when:
+        _read(text, condition.path, "u")
+        text.add(f"if (None if u is M else u) in {text.constant(condition.allowed)}:")
         text.depth += 1
     match line:
         case ValueLine():
             _value(text, line)
+        case ConstantLine():
+            text.add(f"out[{name!r}] = {line.value!r}")
         case ReferenceLine():
             _reference(text, line)
         case KeyLine():
             _key(text, line)
         case PartLine():
             same = [
-                other.head.field.name
-                for other in plan.lines
-                if isinstance(other, PartLine) and other.path == line.path and other.head.unless == line.head.unless
+                other.head.field.name for other in plan.lines if isinstance(other, PartLine) and other.path == line.path
             ]
             done.update(same)
             _parts(text, line.path, line.form, same)
@@ -438,9 +485,12 @@ def _emit(text: _Text, line: LinePlan, plan: RecordPlan, done: set[str]) -> None
             _slots(text, line)
         case PrimaryLine():
             pass
-    if line.head.unless is not None:
-        text.add("pass")
-        text.depth -= 1
+    text.add("pass")
+    text.depth = depth
+
+
+_STEPS = {"M": MISSING, "at": at, "picked": picked, "strayed": strayed}
+"""What the generated steps along a path call."""
 
 
 def _address_key(item: dict[str, str | None]) -> str | None:
@@ -459,6 +509,7 @@ def environment(normalizer: Normalizer) -> dict[str, Any]:
         "at": at,
         "within": within,
         "picked": picked,
+        "strayed": strayed,
         "among": among,
         "text": _text,
         "date": _date,
@@ -507,7 +558,7 @@ def condition_of(when: Iterable[Condition]) -> Callable[[dict[str, Any]], bool]:
     text.add("return True")
     text.depth = 1
     text.add("except (AttributeError, TypeError): return False")
-    return text.compiled("when", {"M": MISSING, "at": at, "picked": picked})
+    return text.compiled("when", _STEPS)
 
 
 def value_at(path: Path) -> Callable[[dict[str, Any]], Any]:
@@ -517,4 +568,17 @@ def value_at(path: Path) -> Callable[[dict[str, Any]], Any]:
     text.depth = 1
     _read(text, path, "v")
     text.add("return v")
-    return text.compiled("path", {"M": MISSING, "at": at, "picked": picked})
+    return text.compiled("path", _STEPS)
+
+
+def speaks_of(head: Head) -> Callable[[dict[str, Any]], bool] | None:
+    """Whether a line says anything about a record; None when it always does. Raises TypeError for another shape."""
+    if not head.unless and not head.when:
+        return None
+    flags = [value_at(path) for path in head.unless]
+    applies = condition_of(head.when)
+
+    def speaks(body: dict[str, Any]) -> bool:
+        return all((found := flag(body)) is MISSING or not found for flag in flags) and applies(body)
+
+    return speaks

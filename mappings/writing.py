@@ -15,25 +15,28 @@ from decimal import Decimal
 from typing import Any
 
 from mappings.canonical import Field, Values
-from mappings.language import (
+from mappings.normalize import Normalizer, addresses, countries, money
+from mappings.plan import (
     FIRST,
-    NAME_FORMS,
+    ConstantLine,
     Derived,
     Index,
     KeyLine,
     ListLine,
     PartLine,
     Path,
-    Pick,
     PrimaryLine,
     RecordPlan,
     ReferenceLine,
     SlotsLine,
+    Step,
+    Stray,
     ValueLine,
 )
-from mappings.normalize import Normalizer, addresses, countries, money
-from mappings.reading import MISSING, _address_key, label_words, value_at, within
+from mappings.reading import MISSING, Unreadable, _address_key, label_words, speaks_of, within
 from mappings.splitting import SPLITTERS, Splitter
+from mappings.transforms import UNREADABLE, Transform
+from mappings.words import NAME_FORMS
 
 JSON = dict[str, Any]
 NO_ROOM: Any = MISSING
@@ -104,7 +107,8 @@ class Draft:
         }
 
 
-def _entry(held: Any, step: str | Index | Pick) -> Any:
+def _entry(held: Any, step: Step) -> Any:
+    assert not isinstance(step, Stray), "a stray entry is looked for, never written"
     if isinstance(step, str):
         return held.get(step, MISSING)
     if isinstance(step, Index):
@@ -113,8 +117,9 @@ def _entry(held: Any, step: str | Index | Pick) -> Any:
     return next((entry for entry in held if str(within(entry, step.path)) == text), MISSING)
 
 
-def _set(held: Any, step: str | Index | Pick, value: Any) -> Any:
+def _set(held: Any, step: Step, value: Any) -> Any:
     """Put the value into an object or list; answers what stands there then, MISSING if there was no room."""
+    assert not isinstance(step, Stray), "a stray entry is looked for, never written"
     if isinstance(step, str):
         if value is not None or step in held:
             held[step] = value
@@ -152,20 +157,24 @@ def cut_text(text: str, length: int | None) -> str:
 
 
 class Writers:
-    """All writers of one record mapping, in the order in which they run: fields, then sets, then derived properties."""
+    """All writers of one record mapping, in the order in which they run: fields, amounts, sets, derived properties."""
 
     def __init__(self, plan: RecordPlan, normalizer: Normalizer) -> None:
         self.plan = plan
         self.normalizer = normalizer
         self.writers: list[Writer] = []
+        amounts: list[Writer] = []
         lists: list[Writer] = []
         groups: set[tuple[Path, str]] = set()
         for line in plan.lines:
             if line.head.direction == "in":
                 continue
             match line:
+                case ValueLine() if line.currency is not None:
+                    # After the others, so that a currency that changes in the same write stands there already.
+                    self._join(amounts, line, self._amount(line, line.currency))
                 case ValueLine():
-                    self._join(self.writers, line, self._value(line))
+                    self._join(self.writers, line, self._scalar(line, _encoder(line)))
                 case ReferenceLine() | KeyLine():
                     encode = _reference(line) if isinstance(line, ReferenceLine) else _key(line)
                     self._join(self.writers, line, self._scalar(line, encode))
@@ -177,8 +186,9 @@ class Writers:
                     self._join(lists, line, self._list(line))
                 case SlotsLine():
                     self._join(lists, line, self._slots(line))
-                case PrimaryLine():
-                    pass  # written together with its list
+                case PrimaryLine() | ConstantLine():
+                    pass  # written together with its list; never written
+        self.writers.extend(amounts)
         self.writers.extend(lists)
         self.writers.extend(self._derived(made) for made in plan.derived)
 
@@ -188,26 +198,31 @@ class Writers:
         for write in self.writers:
             write(values, held, draft)
         if draft.is_new:
-            for condition in self.plan.when:
-                if condition.allowed[0] is not None and draft.read(condition.path) in (MISSING, None):
-                    draft.write(condition.path, condition.allowed[0])
-            for path, value in self.plan.on_create:
-                if draft.read(path) in (MISSING, None):
-                    draft.write(path, value)
+            self._complete(draft)
         return draft.changes()
 
+    def _complete(self, draft: Draft) -> None:
+        """What every new record needs beside its fields."""
+        for condition in self.plan.when:
+            if condition.allowed[0] is not None and draft.read(condition.path) in (MISSING, None):
+                draft.write(condition.path, condition.allowed[0])
+        for path, value in self.plan.on_create:
+            if draft.read(path) in (MISSING, None):
+                draft.write(path, value)
+
     def _join(self, writers: list[Writer], line: Any, write: Writer) -> None:
-        if line.head.unless is None:
+        speaks = speaks_of(line.head)
+        if speaks is None:
             writers.append(write)
             return
-        flag = value_at(line.head.unless)
+        fresh = Draft(None)
+        self._complete(fresh)
 
-        def write_unless(values: Values, held: Values, draft: Draft) -> None:
-            found = flag(draft.before)
-            if found is MISSING or not found:
+        def write_where_it_speaks(values: Values, held: Values, draft: Draft) -> None:
+            if speaks(fresh.now if draft.is_new else draft.before):
                 write(values, held, draft)
 
-        writers.append(write_unless)
+        writers.append(write_where_it_speaks)
 
     def _same(self, field: Field, a: Any, b: Any) -> bool:
         return self.normalizer.same(self.plan.kind.name, field.name, a, b)
@@ -226,8 +241,21 @@ class Writers:
 
         return write
 
-    def _value(self, line: ValueLine) -> Writer:
-        return self._scalar(line, _encoder(line))
+    def _amount(self, line: ValueLine, currency: Path | str) -> Writer:
+        write_scalar = self._scalar(line, _encoder(line))
+        field, same, plan = line.head.field, self._same, self.plan
+
+        def write(values: Values, held: Values, draft: Draft) -> None:
+            amount, ours = values.get(field.name), values.get("currency")
+            if amount is not None and isinstance(ours, str) and not same(field, held.get(field.name), amount):
+                theirs = currency if isinstance(currency, str) else draft.read(currency)
+                if theirs in (MISSING, None) and draft.is_new:
+                    theirs = next((value for path, value in plan.on_create if path == currency), None)
+                if isinstance(theirs, str) and theirs and theirs.upper() != ours.upper():
+                    raise Unreadable(field.name, "the amount is in another currency than the vendor's record")
+            write_scalar(values, held, draft)
+
+        return write
 
     def _parts(self, line: PartLine) -> Writer:
         mapped = {
@@ -289,6 +317,11 @@ class Writers:
 
 def _encoder(line: ValueLine) -> Callable[[Any], Any]:
     empty, cut, table, form = line.empty, line.cut, line.table, line.form
+    if line.transform is not None:
+        return _through(line.transform)
+    if table is not None:
+        first = {name: values[0] for name, values in table.entries.items()}
+        return lambda value: first.get(value, NO_ROOM) if value else None
     match line.head.field.type:
         case "text" | "email" | "phone":
             return lambda value: empty if not value or value.isspace() else cut_text(value, cut)
@@ -311,11 +344,25 @@ def _encoder(line: ValueLine) -> Callable[[Any], Any]:
             return lambda value: None if value is None else str(value)
         case "bool" if line.negate:
             return lambda value: None if value is None else not value
-        case "enum" if table is not None:
-            first = {name: values[0] for name, values in table.entries.items()}
-            return lambda value: None if value is None else first.get(value, NO_ROOM)
+        case "instant" if form == "date":
+            return lambda value: value[:10] if value else None
         case _:
             return lambda value: value
+
+
+def _through(transform: Transform) -> Callable[[Any], Any]:
+    """Writing through a transform; a value for which it has no spelling finds no room."""
+    write = transform.write
+
+    def encode(value: Any) -> Any:
+        if value is None or value == "":
+            return None
+        try:
+            return write(value)
+        except UNREADABLE:
+            return NO_ROOM
+
+    return encode
 
 
 def _reference(line: ReferenceLine) -> Callable[[Any], Any]:
@@ -587,7 +634,8 @@ class _SlotsWriter(_Elements):
                 del taken[n]
                 taken[own] = key
         placed = set(taken.values()) | {now[n] for n in fixed}
-        for key, item in wanted.items():
+        # Elements with a slot of their own first, so that none finds it taken by one that fits elsewhere, too.
+        for key, item in sorted(wanted.items(), key=lambda pair: pair[1].get("label") not in self.of_label):
             if key in placed:
                 continue
             own = self.of_label.get(item.get("label"))

@@ -13,23 +13,27 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, or_, select, text
+from sqlalchemy import Engine, select, text
 
 from connectors import registry
 from mappings import matching
 from mappings.canonical import KINDS, Values
+from mappings.flows import authorities
 from mappings.load import ConnectorMapping, MappingError, RecordMapping, compiled, load_plan
 from mappings.normalize import normalizer
 from mappings.places import Place, narrowed, places
 from mappings.rollups import Rollup, load_rollups
+from mappings.transforms import SHIPPED, Transform, TransformError, load_transforms
 from syncd.clock import Clock, SystemClock
 from syncd.core.ids import canonical_id
 from syncd.core.settle import Rule
+from syncd.schemas import agreed
 from syncd.store.database import is_current, migrate, open_engine, reading
 from syncd.store.tables import connections, meta, schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from connectors.contract import Spec
     from syncd.config import Settings
@@ -91,6 +95,11 @@ class World:
         for path, rule in settings.firm.rules.items():
             kind, _, name = path.partition(".")
             self._rules.setdefault(kind, {})[name] = replace(rule, first=rule.first or rule.authority)
+        claimed, _ = authorities({name: member.mapping for name, member in members.items()})
+        for kind, fields in claimed.items():
+            for name, connection in fields.items():
+                rule = Rule(by="authority", authority=(connection,), first=(connection,))
+                self._rules.setdefault(kind, {}).setdefault(name, rule)
         self._same: dict[str, Same] = {}
         self._targets: dict[str, tuple[Target, ...]] = {}
 
@@ -180,18 +189,21 @@ class App:
         """Read the configuration now. Cheap: one query, and mapping files are compiled once per process."""
         with reading(self.engine) as connection:
             rows = connection.execute(select(connections).order_by(connections.c.name)).mappings().all()
-            here = select(schemas.c.connection, schemas.c.resource, schemas.c.off, schemas.c.returned)
-            apart = connection.execute(here.where(or_(schemas.c.off != "{}", schemas.c.returned != "[]"))).all()
+            here = select(
+                schemas.c.connection, schemas.c.resource, schemas.c.pinned_at, schemas.c.off, schemas.c.returned
+            )
+            described = connection.execute(here.order_by(schemas.c.connection, schemas.c.resource)).all()
         members: dict[str, Member] = {}
         broken: dict[str, str] = {}
+        transforms, untransformed = _transforms(self.settings.home / "transforms.py")
         for row in rows:
             override = self.settings.home / "mappings" / f"{row['name']}.yaml"
-            own = str(override) if override.exists() else None
+            own = override if override.exists() else None
             try:
-                off = {each.resource: json.loads(each.off) for each in apart if each.connection == row["name"]}
-                mapping, used = _mapping(row["connector"], self.settings.firm.region, own, json.dumps(off))
+                mine = [each for each in described if each.connection == row["name"]]
+                mapping, used = self._mapping(row["name"], row["connector"], own, mine, transforms)
             except MappingError as error:
-                broken[row["name"]] = error.errors[0] if error.errors else str(error)
+                broken[row["name"]] = untransformed or (error.errors[0] if error.errors else str(error))
                 continue
             except FileNotFoundError as error:
                 broken[row["name"]] = str(error)
@@ -205,13 +217,36 @@ class App:
                 settings=json.loads(row["settings"]),
                 mapping=mapping,
                 places=used,
-                returned={
-                    each.resource: frozenset(json.loads(each.returned))
-                    for each in apart
-                    if each.connection == row["name"]
-                },
+                returned={each.resource: frozenset(json.loads(each.returned)) for each in mine},
             )
+        _, clashes = authorities({name: member.mapping for name, member in members.items()})
+        for clash in clashes:
+            if f"{clash.kind}.{clash.field}" not in self.settings.firm.rules:
+                for name in clash.connections:
+                    members.pop(name, None)
+                    broken[name] = clash.error
         return World(self.settings, members, broken)
+
+    def _mapping(
+        self,
+        name: str,
+        connector: str,
+        override: Path | None,
+        described: Sequence[Any],
+        transforms: Mapping[str, Transform],
+    ) -> tuple[ConnectorMapping, tuple[Place, ...]]:
+        """The mapping as far as the account has the fields for it, and the places that all its lines use."""
+        region = self.settings.firm.region
+        changed = override.stat().st_mtime if override else 0.0
+        seals = tuple((own, each.seal) for own, each in transforms.items() if each.seal)
+        pinned = tuple((each.resource, each.pinned_at, each.off) for each in described)
+        key = (name, connector, region, override, changed, seals, pinned)
+        if key not in _COMPILED:
+            off = {each.resource: json.loads(each.off) for each in described}
+            pins = agreed(self, name) if override is not None else {}
+            plan = load_plan(connector, override=override, transforms=transforms, pins=pins)
+            _COMPILED[key] = compiled(narrowed(plan, off), region), places(plan)
+        return _COMPILED[key]
 
     def new_id(self) -> str:
         return canonical_id(int(self.clock.now().timestamp() * 1000), int.from_bytes(os.urandom(10)))
@@ -219,18 +254,22 @@ class App:
 
 # Looking through the installed packages takes milliseconds, and they do not change under a running process.
 _spec = cache(registry.spec)
-_COMPILED: dict[tuple[str, str, str | None, float, str], tuple[ConnectorMapping, tuple[Place, ...]]] = {}
+_COMPILED: dict[tuple[object, ...], tuple[ConnectorMapping, tuple[Place, ...]]] = {}
+_READ: dict[tuple[str, float], tuple[Mapping[str, Transform], str]] = {}
 
 
-def _mapping(connector: str, region: str, override: str | None, off: str) -> tuple[ConnectorMapping, tuple[Place, ...]]:
-    from pathlib import Path
-
-    changed = Path(override).stat().st_mtime if override else 0.0
-    key = (connector, region, override, changed, off)
-    if key not in _COMPILED:
-        plan = load_plan(connector, override=Path(override) if override else None)
-        _COMPILED[key] = compiled(narrowed(plan, json.loads(off)), region), places(plan)
-    return _COMPILED[key]
+def _transforms(path: Path) -> tuple[Mapping[str, Transform], str]:
+    """The shipped transforms and the firm's own, read again when the file changes; and what is wrong with it, or ""."""
+    try:
+        key = (str(path), path.stat().st_mtime)
+    except FileNotFoundError:
+        return SHIPPED, ""
+    if key not in _READ:
+        try:
+            _READ[key] = (load_transforms(path), "")
+        except TransformError as error:
+            _READ[key] = (SHIPPED, error.errors[0])
+    return _READ[key]
 
 
 def open_app(settings: Settings, *, clock: Clock | None = None) -> App:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from syncd.core.claims import Flat, LinkState, Same, Values, flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from syncd.core.gate import Decision
 
@@ -137,7 +137,7 @@ def plan_write(
                 continue
         wanted[name] = value
     if state is None:
-        return _plan_create(wanted, lens, wait, decision, refused)
+        return _plan_create(wanted, golden, lens, wait, decision, refused)
     expected = flatten(lens.render(wanted, body))
     for name in state.base:
         set_name, slash, _ = name.partition("/")
@@ -155,20 +155,32 @@ def plan_write(
     touched = {name.partition("/")[0] for name in changed}
     for name in tuple(touched):
         touched.update(companion for companion in lens.lines[name].companions if companion in wanted)
-    payload = lens.put({name: wanted[name] for name in wanted if name in touched}, body)
+    payload = lens.put({name: wanted[name] for name in wanted if name in touched} | beside(touched, golden, lens), body)
     if not payload:
         return Nothing()
     return Write(payload, changed, {name: state.base.get(name) for name in changed})
 
 
-def _plan_create(wanted: Values, lens: Lens, wait: str | None, decision: Decision, refused: int) -> Planned:
+def _plan_create(
+    wanted: Values, golden: Values, lens: Lens, wait: str | None, decision: Decision, refused: int
+) -> Planned:
     values = {name: value for name, value in wanted.items() if value is not None and value != {}}
     if wait is not None:
         return WaitFor(wait)
     if not values:
         return Refusal(decision.rule) if refused else Nothing()
     meant = flatten(lens.render(values, None))
-    return Write(lens.put(values, None), meant, {})
+    return Write(lens.put(values | beside(values, golden, lens), None), meant, {})
+
+
+def beside(names: Iterable[str], golden: Values, lens: Lens) -> Values:
+    """Golden values that are not written but that the written ones depend on: the currency of an amount."""
+    companions = {companion for name in names if name in lens.lines for companion in lens.lines[name].companions}
+    return {
+        name: golden[name]
+        for name in companions
+        if name in golden and (name not in lens.lines or lens.lines[name].direction == "in")
+    }
 
 
 def _holds(state: LinkState, name: str, line: Line) -> bool:

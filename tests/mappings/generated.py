@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
 from mappings.canonical import KINDS, LABELS, Field
-from mappings.language import (
+from mappings.load import RecordMapping, load, load_text, shipped
+from mappings.normalize.addresses import key_of
+from mappings.plan import (
+    ConstantLine,
     KeyLine,
     Label,
     LinePlan,
@@ -19,12 +23,13 @@ from mappings.language import (
     RecordPlan,
     ReferenceLine,
     SlotsLine,
+    Step,
+    Stray,
     ValueLine,
-    parse,
 )
-from mappings.load import ConnectorMapping, RecordMapping, load, shipped
-from mappings.normalize import Normalizer
-from mappings.normalize.addresses import key_of
+
+if TYPE_CHECKING:
+    from mappings.normalize import Normalizer
 
 JSON = dict[str, Any]
 
@@ -67,22 +72,26 @@ DECIMALS: list[Any] = ["750.00", 750, 750.5, 0, "0", "-12.34", 0.1, 1e15]
 text = st.sampled_from(WORDS) | st.text(max_size=12)
 
 
-def plans() -> list[tuple[RecordPlan, RecordMapping]]:
-    """Every shipped record mapping, with its plan."""
-    import mappings
+GOOD = Folder(__file__).parent / "good"
 
-    folder = mappings.__path__[0]
-    found: list[tuple[RecordPlan, RecordMapping]] = []
-    for connector in shipped():
-        name = f"{connector}.yaml"
-        with open(f"{folder}/{name}", encoding="utf-8") as file:  # noqa: PTH123
-            plan = parse(file.read(), name)
-        found.extend(zip(plan.records, load(connector).mappings, strict=True))
-    return found
+
+def mappings() -> dict[str, tuple[RecordMapping, Normalizer]]:
+    """Every shipped record mapping, and those of the tests' own files, which use every form of a line."""
+    own = [load_text(path.read_text(encoding="utf-8"), path.name) for path in sorted(GOOD.glob("[dfmp]*.yaml"))]
+    loaded = [load(connector) for connector in shipped()] + own
+    return {
+        f"{each.connector}: {mapping.resource} -> {mapping.kind} ({mapping.plan.where})": (mapping, each.normalizer)
+        for each in loaded
+        for mapping in each.mappings
+    }
 
 
 def vendor_value(line: ValueLine) -> st.SearchStrategy[Any]:
     field = line.head.field
+    if line.transform is not None:
+        return st.sampled_from([vendor for vendor, _ in line.transform.examples])
+    if line.table is not None:
+        return st.sampled_from([v for values in line.table.entries.values() for v in values])
     match field.type:
         case "email":
             return st.sampled_from(EMAILS)
@@ -96,9 +105,6 @@ def vendor_value(line: ValueLine) -> st.SearchStrategy[Any]:
             return st.integers(0, 10**6)
         case "bool":
             return st.booleans()
-        case "enum":
-            assert line.table is not None
-            return st.sampled_from([v for values in line.table.entries.values() for v in values])
         case _:
             long = [] if line.cut is None else [st.just("long " * 200)]
             empty = [] if line.empty is None else [st.just(line.empty)]
@@ -165,9 +171,24 @@ def records(draw: st.DrawFn, plan: RecordPlan) -> JSON:
                 place(body, path, draw(strategy))
             elif there == 1:
                 place(body, path, None)
+        for condition in line.head.when:
+            place(body, condition.path, draw(st.sampled_from([*condition.allowed, "something else"])))
+        for path in line.head.unless:
+            if draw(st.integers(0, 3)) == 0:
+                *before, last = path
+                place(body, (*before, *_astray(last)), draw(st.booleans()))
+        if isinstance(line, ValueLine) and isinstance(line.currency, tuple) and draw(st.booleans()):
+            place(body, line.currency, draw(st.sampled_from(["USD", "eur", None])))
     for condition in plan.when:
         place(body, condition.path, draw(st.sampled_from(condition.allowed)))
     return body
+
+
+def _astray(step: Step) -> Path:
+    """A place whose being there switches a line off: a flag, or an entry with the pinned name and another id."""
+    if not isinstance(step, Stray):
+        return (step,)
+    return (Pick(step.name_path, step.name), *step.id_path)
 
 
 def line_values(line: LinePlan) -> list[tuple[Path, st.SearchStrategy[Any]]]:
@@ -191,7 +212,7 @@ def line_values(line: LinePlan) -> list[tuple[Path, st.SearchStrategy[Any]]]:
                     slots.append((slot.path, st.sampled_from(EMAILS if line.head.field.item == "email" else PHONES)))
                 slots.extend((path, st.sampled_from(PARTS[part])) for part, path in slot.parts.items())
             return slots
-        case PrimaryLine():
+        case PrimaryLine() | ConstantLine():
             return []
 
 
@@ -202,6 +223,8 @@ def canonical_value(field: Field, plan: RecordPlan, normal: Normalizer) -> st.Se
     line = next(line for line in plan.lines if line.head.field.name == field.name)
     some: st.SearchStrategy[Any]
     match field.type:
+        case _ if isinstance(line, ValueLine) and line.table is not None:
+            some = st.sampled_from([*line.table.entries, *field.values, *([] if field.values else ["Nobility"])])
         case "email":
             some = st.sampled_from(EMAILS)
         case "phone":
@@ -252,9 +275,8 @@ def canonical_addresses(draw: st.DrawFn) -> JSON:
 
 
 @st.composite
-def canonical_values(draw: st.DrawFn, plan: RecordPlan, mapping: ConnectorMapping | None = None) -> JSON:
+def canonical_values(draw: st.DrawFn, plan: RecordPlan, normal: Normalizer) -> JSON:
     """Some fields of the plan, each with a value to write."""
-    normal = mapping.normalizer if mapping else Normalizer("US")
     names = [line.head.field.name for line in plan.lines if line.head.direction != "in"]
     if not names:
         return {}

@@ -18,7 +18,7 @@ records:
       given_name: first
       title: {path: job.title, unless: hidden}
       email: {primary: emails}
-      emails: {list: mails, value: address, primary: {position: first}}
+      emails: {list: mails, value: address, primary: {position: first}, loses: labels}
       phones:
         slots:
           - {label: work, path: phone_1}

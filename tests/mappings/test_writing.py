@@ -97,7 +97,8 @@ def test_a_new_primary_joins_the_list() -> None:
 def test_flags_that_are_read_and_written_under_two_names() -> None:
     mapping = load_text(
         "connector: acme\nrecords:\n  - resource: r\n    kind: person\n    fields:\n      email: {primary: emails}\n"
-        "      emails: {list: mails, value: a, primary: {read: primary, write: make_primary}}\n",
+        "      emails: {list: mails, value: a, primary: {read: primary, write: make_primary},"
+        " loses: labels}\n",
         "acme.yaml",
     ).mappings[0]
     body = {"mails": [{"a": "x@x.org", "primary": True}, {"a": "y@y.org", "primary": False}]}
