@@ -208,7 +208,12 @@ def test_a_drift_is_accepted_by_name(firm: Firm) -> None:
     assert firm.person()["suffix"] == "Sr."
 
 
-def test_a_custom_field_of_clio_that_is_deleted_clears_nothing(simple: Installation) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ['{path: "custom_field_values[custom_field.id=6002].value"}', "{custom: Referral source}"],
+    ids=["id", "name"],
+)
+def test_a_custom_field_of_clio_that_is_deleted_clears_nothing(line: str, simple: Installation) -> None:
     """Clio leaves empty custom values out of its records, so a deleted field looks just like an emptied one."""
     with ClioSandbox(size=0) as clio:
         place = simple.home / "office.json"
@@ -219,7 +224,7 @@ def test_a_custom_field_of_clio_that_is_deleted_clears_nothing(simple: Installat
         folder.mkdir()
         (folder / "clio.yaml").write_text(
             "overrides: clio\nrecords:\n  - resource: contacts\n    kind: person\n    fields:\n"
-            '      client_number: {path: "custom_field_values[custom_field.id=6002].value"}\n'
+            f"      client_number: {line}\n"
         )
         fields = {
             "type": "Person",
