@@ -628,11 +628,16 @@ class _SlotsWriter(_Elements):
         self, wanted: Mapping[str, Mapping[str, Any]], now: Sequence[str | None], fixed: set[int]
     ) -> dict[int, str]:
         taken = {n: key for n, key in enumerate(now) if n not in fixed and key is not None and key in wanted}
-        for n, key in list(taken.items()):
-            own = self.of_label.get(wanted[key].get("label"))
-            if own is not None and own != n and own not in taken and own not in fixed:
-                del taken[n]
-                taken[own] = key
+        # Again until nothing moves: an element that goes home may leave the slot that another one waits for.
+        moved = True
+        while moved:
+            moved = False
+            for n, key in list(taken.items()):
+                own = self.of_label.get(wanted[key].get("label"))
+                if own is not None and own != n and own not in taken and own not in fixed:
+                    del taken[n]
+                    taken[own] = key
+                    moved = True
         placed = set(taken.values()) | {now[n] for n in fixed}
         # Elements with a slot of their own first, so that none finds it taken by one that fits elsewhere, too.
         for key, item in sorted(wanted.items(), key=lambda pair: pair[1].get("label") not in self.of_label):

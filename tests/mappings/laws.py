@@ -7,6 +7,7 @@ examples, and on builds with a fault put in on purpose, which it has to find.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,8 @@ def broken_write(mapping: RecordMapping, normal: Normalizer, body: JSON | None, 
         found, kind = shown.get(name), mapping.kind
         if not line.head.clearable and values[name] is None and found != held.get(name):
             return f"nothing is emptied where the vendor takes no empty value ({name})"
+        if isinstance(line, ReferenceLine) and is_foreign(line, values[name]) and found != held.get(name):
+            return f"a reference to another connector's record is never written ({name})"
         if mistaken(line, values, body, changes, held, normal, kind):
             return f"an amount is never written beside another currency ({name})"
         expected = reads_as(line, values, body, mapping.plan, normal)
@@ -106,6 +109,10 @@ def broken_write(mapping: RecordMapping, normal: Normalizer, body: JSON | None, 
         if isinstance(line, ListLine) and not labels_kept(line, values[name] or {}, found or {}):
             return f"labels are written ({name})"
     return ""
+
+
+def is_foreign(line: ReferenceLine, token: str | None) -> bool:
+    return token is not None and not token.startswith(f"{line.resource}:")
 
 
 def labels_kept(line: ListLine, wanted: JSON, found: JSON) -> bool:
@@ -169,6 +176,11 @@ def touched(plan: RecordPlan, mapping: RecordMapping, body: JSON, changes: JSON)
         lists = [line for line in plan.lines if isinstance(line, ListLine) and line.path == (name,)]
         if lists and [e for e in held if not ours(e, lists)] != [e for e in value if not ours(e, lists)]:
             yield "entries that are not ours stay as they are"
+        for place in [line.parts["country"] for line in lists if line.country_codes]:
+            before_too = [e.get(place) for e in held if isinstance(e, dict)]
+            now_too = [e.get(place) for e in value if isinstance(e, dict)]
+            if any(c and c not in before_too and not re.fullmatch("[A-Z]{2}", c) for c in now_too):
+                yield "countries are written as codes where the vendor wants codes"
         before = [(e["id"], e["unknown"]) for e in held if isinstance(e, dict) and "unknown" in e]
         now = [(e["id"], e["unknown"]) for e in value if isinstance(e, dict) and "unknown" in e]
         if any(now.count(entry) > before.count(entry) for entry in now):

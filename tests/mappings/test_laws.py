@@ -10,40 +10,25 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.mappings.generated import canonical_values, mappings, records
+from tests.mappings.generated import canonical_values, drawn, mappings, records
 from tests.mappings.laws import broken_law
 
-JSON = dict[str, Any]
 ALL = mappings()
 CASES = int(os.environ.get("SYNCD_LAW_EXAMPLES", "2000"))
-quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=15, deadline=None, suppress_health_check=quiet)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_mapping_keeps_its_laws(name: str, data: st.DataObject) -> None:
     mapping, normal = ALL[name]
     body, values = data.draw(records(mapping.plan)), data.draw(canonical_values(mapping.plan, normal))
     assert broken_law(mapping, normal, body, values) == ""
-
-
-def drawn(strategy: st.SearchStrategy[JSON], count: int) -> list[JSON]:
-    found: list[JSON] = []
-
-    @settings(max_examples=count, deadline=None, suppress_health_check=quiet, phases=[Phase.generate], database=None)
-    @given(strategy)
-    def collect(value: JSON) -> None:
-        found.append(value)
-
-    collect()
-    return found
 
 
 @pytest.mark.slow

@@ -150,6 +150,29 @@ def test_slots_keep_what_they_hold_while_it_is_wanted() -> None:
     }
 
 
+def test_elements_that_go_to_their_own_slots_make_room_for_one_another() -> None:
+    mapping = salesforce_contact()
+    body = {"Phone": "212-555-0100", "MobilePhone": "212-555-0101", "HomePhone": None, "Fax": None, "OtherPhone": None}
+    values = {
+        "phones": {
+            "+12125550100": {"value": "212-555-0100", "label": "mobile"},
+            "+12125550101": {"value": "212-555-0101", "label": "home"},
+        }
+    }
+    changes = mapping.put(values, body)
+    assert changes == {"Phone": None, "MobilePhone": "212-555-0100", "HomePhone": "212-555-0101"}
+    assert mapping.put(values, {**body, **changes}) == {}
+
+
+def test_a_slot_goes_to_its_own_label_before_others() -> None:
+    mapping = load("salesforce").of("Account")[0]
+    phones = {
+        "+12125550100": {"value": "212-555-0100"},
+        "+12125550101": {"value": "212-555-0101", "label": "work"},
+    }
+    assert mapping.put({"phones": phones}, None) == {"Phone": "212-555-0101"}
+
+
 def test_the_primary_decides_its_slot() -> None:
     mapping, body = salesforce_contact(), {"Email": "a@x.org", "Phone": None}
     both = {"a@x.org": {"value": "a@x.org"}, "b@x.org": {"value": "b@x.org"}}
