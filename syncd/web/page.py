@@ -185,6 +185,15 @@ def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[
         for card in cards
         if card.mode == "observe" and not card.problem
     ]
+    drifted = [
+        Task(
+            f"{each['name']}/{drift['resource']}: the field {drift['field']} {drift['what']}",
+            drift["effect"],
+            f"syncd connect inspect {each['name']}",
+        )
+        for each in status["connections"]
+        for drift in each.get("drift", ())
+    ]
     intents = status["intents"]
     counts = (
         (CONFLICTS, status["conflicts"]),
@@ -193,7 +202,7 @@ def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[
         (HELD, intents.get("held", 0)),
     )
     waiting = [Task(counted(n, one, many), why, command) for (one, many, why, command), n in counts if n]
-    return (*stopped, *waiting, *observing)
+    return (*stopped, *drifted, *waiting, *observing)
 
 
 def _backlog(intents: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
