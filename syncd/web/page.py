@@ -185,6 +185,15 @@ def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[
         for card in cards
         if card.mode == "observe" and not card.problem
     ]
+    drifted = [
+        Task(
+            f"{each['name']}/{drift['resource']}: the field {drift['field']} {drift['what']}",
+            drift["effect"],
+            f"syncd connect inspect {each['name']}",
+        )
+        for each in status["connections"]
+        for drift in each.get("drift", ())
+    ]
     intents = status["intents"]
     counts = (
         (CONFLICTS, status["conflicts"]),
@@ -197,7 +206,7 @@ def _tasks(status: Mapping[str, Any], cards: Sequence[ConnectionCard]) -> tuple[
         Task(f"No connection is named {name}", "firm.yaml gives it authority.", "syncd connect list")
         for name in status["unknown_names"]
     ]
-    return (*stopped, *waiting, *observing, *misnamed)
+    return (*stopped, *drifted, *waiting, *observing, *misnamed)
 
 
 def _backlog(intents: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -199,7 +199,13 @@ def test_whatever_needs_a_person_stands_there_with_its_command(swept: Workshop) 
         "remedy": "Reconnect it.",
         "resources": [],
     }
-    observing = {**CALM["connections"][0], "name": "crm", "mode": "observe"}
+    gone = {
+        "resource": "Contact",
+        "field": "Title",
+        "what": "is gone",
+        "effect": "It is neither read nor written here.",
+    }
+    observing = {**CALM["connections"][0], "name": "crm", "mode": "observe", "drift": [gone]}
     needy = {
         **CALM,
         "connections": [*CALM["connections"], stopped, observing],
@@ -218,6 +224,7 @@ def test_whatever_needs_a_person_stands_there_with_its_command(swept: Workshop) 
         ("3 records put aside", "syncd aside list"),
         ("1 write held back", "syncd plan"),
         ("crm only observes", "syncd plan crm"),
+        ("crm/Contact: the field Title is gone", "syncd connect inspect crm"),
     ):
         assert re.search(f"{re.escape(words)}.*?{re.escape(command)}", text), words
     assert "4 to send" in text or "to send 4" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from connectors.clio.sandbox import ClioSandbox
 from connectors.memory import MemoryVendor
 from connectors.salesforce.sandbox import SalesforceSandbox
 from syncd import previewing, wording
-from syncd.store.tables import mapping_bases
+from syncd.store.database import reading
+from syncd.store.tables import conflicts, identity_keys, intents, links, mapping_bases, records
 from tests.system.installation import clio_settings
 from tests.system.systems import salesforce_settings
 
@@ -87,21 +88,26 @@ class Firm:
             return self.org.log[since:]
 
 
-@pytest.fixture
-def firm(simple: Installation) -> Iterator[Firm]:
-    with ExitStack() as stack:
-        org = stack.enter_context(
-            SalesforceSandbox(
-                accounts=0, contacts=0, opportunities=0, tasks=0, customs={"Contact": CUSTOM},
-                rows={"Contact": [{"FirstName": "Ana", "LastName": "Roe", "Email": "ana@example.com"}]},
-            )
-        )  # fmt: skip
-        place = simple.home / "office.json"
-        simple.add("crm", "salesforce", salesforce_settings(org))
-        simple.add("office", "memory", {"file": str(place)})
-        made = Firm(simple, org, MemoryVendor(file=place))
+@contextmanager
+def a_firm(service: Installation, **fields: Any) -> Iterator[Firm]:
+    """The contact was last changed long before anybody connected the org: no cursor reaches back that far."""
+    row = {"FirstName": "Ana", "LastName": "Roe", "Email": "ana@example.com", "SystemModstamp": "2026-01-02T03:04:05Z"}
+    org = SalesforceSandbox(
+        accounts=0, contacts=0, opportunities=0, tasks=0, customs={"Contact": CUSTOM}, rows={"Contact": [row | fields]}
+    )
+    with org:
+        place = service.home / "office.json"
+        service.add("crm", "salesforce", salesforce_settings(org))
+        service.add("office", "memory", {"file": str(place)})
+        made = Firm(service, org, MemoryVendor(file=place))
         made.sync()
         assert made.person()["given_name"] == "Ana"
+        yield made
+
+
+@pytest.fixture
+def firm(simple: Installation) -> Iterator[Firm]:
+    with a_firm(simple) as made:
         yield made
 
 
@@ -140,14 +146,18 @@ def test_three_custom_fields_are_mapped_both_ways_with_the_commands_alone(firm: 
     assert run("status").code == 0
 
 
-def test_values_that_stood_in_custom_fields_before_they_were_mapped_are_read(firm: Firm) -> None:
+def test_values_that_stood_in_custom_fields_before_they_were_mapped_are_read(simple: Installation) -> None:
     """The first reading never asked for them, and mapping them changes no record at the vendor."""
-    firm.edit_contact(Client_Number__c="C-17", Suffix__c="Jr.", Date_of_Birth__c="1980-02-29")
-    firm.sync()
-    assert firm.person().get("client_number") is None
-    firm.write("crm.yaml", LINES)
-    firm.sync()
-    assert {name: firm.person()[name] for name in ALL_THREE} == ALL_THREE
+    with a_firm(simple, Client_Number__c="C-17", Suffix__c="Jr.", Date_of_Birth__c="1980-02-29") as firm:
+        assert firm.person().get("client_number") is None
+        firm.write("crm.yaml", LINES)
+        firm.sync()
+        assert {name: firm.person()[name] for name in ALL_THREE} == ALL_THREE
+        since = len(firm.org.log)
+        firm.sync()
+        queries = [each.query for each in firm.requests(since) if "FROM+Contact" in each.query.replace("%20", "+")]
+        assert queries and all("SystemModstamp" in query for query in queries), "from then on only what changed is read"
+        assert not any("FROM+Contact+ORDER" in query.replace("%20", "+") for query in queries)
 
 
 def test_a_custom_field_that_is_deleted_between_two_syncs_is_told_and_harms_nothing(firm: Firm) -> None:
@@ -298,34 +308,43 @@ def test_cases_of_the_firm_run_against_the_firms_lines(firm: Firm) -> None:
     assert run("mapping", "test", "nobody").code == 3 or broken.code == 1
 
 
-def test_a_preview_writes_nothing_and_fits_80_columns(firm: Firm) -> None:
-    firm.write("crm.yaml", LINES)
-    firm.sync()
-    firm.edit_contact(Client_Number__c="C-17", Title="Partner")
-    before = firm.org.writes(), firm.office.look("people"), firm.service.app.engine
-    found = previewing.preview(firm.service.app, "crm", f"Contact/{firm.contact}")
-    again = previewing.preview(firm.service.app, "crm", firm.contact)
-    assert again == found
-    (office,) = found["systems"]
-    assert (office["connection"], office["does"]) == ("office", "update")
-    assert [(each["field"], each["after"]) for each in office["changes"]] == [
-        ("client_number", "C-17"),
-        ("title", "Partner"),
-    ]
-    assert office["sends"] == {"client_number": "C-17", "title": "Partner"}
-    assert (firm.org.writes(), firm.office.look("people")) == before[:2]
-    for width in (80, 120):
-        stream = io.StringIO()
-        console = Console(file=stream, width=width, highlight=False)
-        for part in wording.previewed(found, width):
-            console.print(part)
-        text = stream.getvalue()
-        assert max(map(len, text.splitlines())) <= width
-        assert "C-17" in text and "Partner" in text
-    firm.sync()
-    assert firm.person()["title"] == "Partner"
-    assert firm.service.run("mapping", "preview", "crm", "nope").code == 3
-    assert firm.service.run("mapping", "preview", "nope", "1").code == 3
+def stored(firm: Firm) -> list[list[Any]]:
+    """Everything that a record could leave behind."""
+    with reading(firm.service.app.engine) as sql:
+        return [
+            list(sql.execute(table.select()).all()) for table in (links, records, intents, conflicts, identity_keys)
+        ]
+
+
+def test_a_preview_writes_nothing_and_fits_80_columns(installation: Installation) -> None:
+    with a_firm(installation) as firm:
+        firm.write("crm.yaml", LINES)
+        firm.sync()
+        firm.edit_contact(Client_Number__c="C-17", Title="Partner")
+        before = firm.org.writes(), firm.office.look("people"), stored(firm)
+        found = previewing.preview(firm.service.app, "crm", f"Contact/{firm.contact}")
+        again = previewing.preview(firm.service.app, "crm", firm.contact)
+        assert again == found
+        (office,) = found["systems"]
+        assert (office["connection"], office["does"]) == ("office", "update")
+        assert [(each["field"], each["after"]) for each in office["changes"]] == [
+            ("client_number", "C-17"),
+            ("title", "Partner"),
+        ]
+        assert office["sends"] == {"client_number": "C-17", "title": "Partner"}
+        assert (firm.org.writes(), firm.office.look("people"), stored(firm)) == before
+        for width in (80, 120):
+            stream = io.StringIO()
+            console = Console(file=stream, width=width, highlight=False)
+            for part in wording.previewed(found, width):
+                console.print(part)
+            text = stream.getvalue()
+            assert max(map(len, text.splitlines())) <= width
+            assert "C-17" in text and "Partner" in text
+        firm.sync()
+        assert firm.person()["title"] == "Partner"
+        assert firm.service.run("mapping", "preview", "crm", "nope").code == 3
+        assert firm.service.run("mapping", "preview", "nope", "1").code == 3
 
 
 def test_diff_shows_what_the_firm_changed_and_what_an_upgrade_changed_under_it(firm: Firm) -> None:
