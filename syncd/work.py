@@ -31,6 +31,7 @@ from syncd.clock import from_iso, iso
 from syncd.connecting import open_connection
 from syncd.deliver import deliver
 from syncd.pull import pull
+from syncd.reconcile import Reconciler
 from syncd.remedies import next_step
 from syncd.store.database import reading
 from syncd.store.tables import connections, runs, turns
@@ -149,6 +150,7 @@ def turn(
                 world.broken.get(lease.connection, "The connection was removed."),
                 remedy=f"Correct the mapping, then: syncd connect check {lease.connection}",
             )
+        Reconciler(app, world, "", "", None).refresh_totals()
         now = app.clock.now()
         row = _standing(app, lease)
         talking = open_connection(app, lease.connection)

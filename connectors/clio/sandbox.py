@@ -30,7 +30,8 @@ VERSIONS = tuple(f"4.0.{n}" for n in range(4, 14))
 PAGE_MAX = 200
 OFFSET_MAX = 10_000
 RENDERED_MAX = 20_000
-PLURALS = ("contacts", "matters", "bills", "activities")
+PLURALS = ("contacts", "matters", "bills", "activities", "users")
+READ_ONLY = ("bills", "users")
 # Every plain property that the description names, so that asking for one is never "unknown" here.
 PLAIN: Mapping[str, frozenset[str]] = {
     "contacts": frozenset(
@@ -92,6 +93,7 @@ NESTED: Mapping[str, Mapping[str, frozenset[str]]] = {
         "matter": PLAIN["matters"],
         "user": PLAIN["users"],
         "activity_description": NAMED | {"type", "default"},
+        "expense_category": NAMED | {"rate", "entry_type"},
         "bill": PLAIN["bills"],
     },
     "users": {"account": NAMED | {"state"}},
@@ -186,12 +188,12 @@ class ClioSandbox(Sandbox):
             raise Problem(404, "RecordNotFound", "Not found")
         if request.method == "GET":
             return self._single(resource, id_, request) if id_ else self._list(resource, request)
-        if request.method == "POST" and not id_ and resource != "bills":
+        if request.method == "POST" and not id_ and resource not in READ_ONLY:
             selection = selected(resource, request.first("fields"))
             made = self.books.make(resource, body_data(request))
             self.wrote(f"created {resource}/{made['id']}")
             return Response(201, b'{"data":' + self._shown(resource, made, selection) + b"}", {"ETag": made["etag"]})
-        if request.method == "PATCH" and id_ and resource != "bills":
+        if request.method == "PATCH" and id_ and resource not in READ_ONLY:
             selection = selected(resource, request.first("fields"))
             row = self.books.row(resource, id_)
             wanted = request.headers.get("If-Match")
@@ -422,6 +424,7 @@ class ClioSandbox(Sandbox):
             "user": "users",
             "account": "accounts",
             "currency": "currencies",
+            "expense_category": "expense_categories",
         }.get(name, name + "s")
         return self._reference(table, row.get(name), inner)
 
@@ -440,7 +443,12 @@ class ClioSandbox(Sandbox):
                 return "".join(word[0] for word in str(row["name"]).split() if word[0].isalpha())[:3]
         if resource == "matters" and name == "client_id":
             return row["client"]
-        if resource == "activities":
+        if resource == "activities" and row["type"] == "ExpenseEntry":
+            if name in ("quantity_in_hours", "rounded_quantity_in_hours"):
+                return 0.0
+            if name == "total":
+                return 0.0 if row["non_billable"] else round(row["price"] * row["quantity"], 2)
+        elif resource == "activities":
             hours = round(row["quantity"] / 3600, 2)
             if name in ("quantity_in_hours", "rounded_quantity_in_hours"):
                 return hours if name == "quantity_in_hours" else math.ceil(row["quantity"] / 360) / 10
@@ -514,6 +522,16 @@ class ClioSandbox(Sandbox):
 
     def edit_new_time_entry(self, fields: Row) -> Row:
         return self._edited("activities", None, {"type": "TimeEntry", **fields})
+
+    def edit_new_expense(self, fields: Row) -> Row:
+        """`fields` as in a POST: date, matter, quantity (units), price (of one), note, expense_category."""
+        return self._edited("activities", None, {"type": "ExpenseEntry", "quantity": 1, **fields})
+
+    def edit_user(self, id: str, changes: Row) -> Row:
+        """Users are managed in Clio's own settings; its API only reads them."""
+        with self.lock:
+            row = {**self.books.row("users", str(id)), **changes, "updated_at": firm.instant(self.clock())}
+            return self.books.put("users", row)
 
     def edit_issue_bill(self, matter_id: str, total: float | str) -> Row:
         """A new bill over one matter, awaiting payment, due in 30 days."""
