@@ -52,9 +52,8 @@ def changed_totals(sql: Connection, rollups: Sequence[Rollup], changed: Changed,
 
 
 def all_totals(sql: Connection, rollups: Iterable[Rollup], ids: Iterable[str], year: int) -> Totals:
-    """The totals of these records that differ from what is stored, computed from nothing but the records."""
+    """The totals of these records that differ from what is stored, and of others that lead to the same records."""
     wanted = set(ids)
-    found: Totals = {}
     pairs = []
     for rollup in rollups:
         if rollup.on == "self":
@@ -64,10 +63,7 @@ def all_totals(sql: Connection, rollups: Iterable[Rollup], ids: Iterable[str], y
             select(edges.c.target_id).where(among(sql, edges.c.canonical_id, wanted), edges.c.field == rollup.on)
         ).scalars()
         pairs.append((rollup, set(led)))
-    for canonical, totals in _compute(sql, pairs, year).items():
-        if canonical in wanted:
-            found[canonical] = totals
-    return found
+    return _compute(sql, pairs, year)
 
 
 def _touched(rollup: Rollup, changed: Changed, ruled: Set[str]) -> tuple[set[str], set[str]]:
@@ -82,9 +78,9 @@ def _touched(rollup: Rollup, changed: Changed, ruled: Set[str]) -> tuple[set[str
             continue
         if rollup.on == "self":
             # Nothing leads yet to a record that was just made: what refers to it is settled after it.
-            if canonical in ruled or (not before and rollup.nothing is not None):
+            if not before and rollup.nothing is not None:
                 parents.add(canonical)
-        elif canonical in ruled or before.get(rollup.on) != after.get(rollup.on):
+        elif before.get(rollup.on) != after.get(rollup.on):
             parent = after.get(rollup.on)
             (orphans if parent is None else parents).add(canonical if parent is None else parent)
     return parents, orphans
