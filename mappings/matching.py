@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from mappings.normalize import Normalizer, emails, names, normalizer, organisations
+from mappings.normalize import Normalizer, domains, emails, names, normalizer, organisations
 from mappings.normalize.text import alnum, fold, tidy
 
 if TYPE_CHECKING:
@@ -96,10 +96,8 @@ def _phones(values: Values, normal: Normalizer) -> dict[str, None]:
 def _domains(values: Values) -> set[str]:
     """Domains that belong to the organisation: of its web site and of its mail, without mail providers."""
     found = {emails.domain(address) for address in _normal(values, "email", "emails", emails.key)}
-    if site := _texts(values, "website"):
-        host = site.lower().split("://")[-1].split("/")[0].split(":")[0].removeprefix("www.")
-        found.add(host or None)
-    return {d for d in found if d and "." in d and d not in emails.FREE_DOMAINS}
+    found.add(_texts(values, "website"))
+    return {d for host in found if host and (d := domains.registered(host)) and d not in emails.FREE_DOMAINS}
 
 
 def _addresses(values: Values) -> set[str]:
