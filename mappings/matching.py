@@ -1,4 +1,4 @@
-"""Matching: whether two records are one person, organisation or matter. Exact evidence, with vetoes.
+"""Matching: whether two records are one person, organisation, matter or the like. Exact evidence, with vetoes.
 
 `keys` gives the short strings under which candidates meet; `decide` looks at two candidates. Only exact evidence
 links by itself: the same mailbox or phone together with the same full name, or the same number of the firm's own.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from mappings.normalize import Normalizer, emails, names, normalizer, organisations
+from mappings.normalize import Normalizer, domains, emails, names, normalizer, organisations
 from mappings.normalize.text import alnum, fold, tidy
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def keys(kind: str, values: Values, *, region: str = "US") -> tuple[str, ...]:
     """Under which this record can be found, the most telling first; at most `KEYS_MAX`, () when it says too little.
 
     i: the firm's own number · e: mailbox (never a desk's, such as info@) · p: phone · w: web domain ·
-    n: given|family name · o: company core|form · m: matter number
+    n: given|family name · o: company core|form · m: matter number · k: timekeeper id · y: payment number ·
+    t: message or event id · d: document number
     """
     made = _KEYS.get(kind)
     return () if made is None else tuple(dict.fromkeys(made(values, normalizer(region))))[:KEYS_MAX]
@@ -45,10 +46,10 @@ def keys(kind: str, values: Values, *, region: str = "US") -> tuple[str, ...]:
 
 def decide(kind: str, a: Values, b: Values, *, region: str = "US") -> Verdict:
     """Whether two records of one kind from different systems are the same. Kinds without rules are never linked."""
-    made = {"person": _person, "organisation": _organisation, "matter": _matter, "invoice": _invoice}
-    if kind not in made:
+    made = _RULES.get(kind)
+    if made is None:
         return Verdict("different", ("records of this kind are not matched",))
-    return made[kind](a, b, normalizer(region))
+    return made(a, b, normalizer(region))
 
 
 # Evidence that persons and organisations share ------------------------------------------------------------------------
@@ -95,10 +96,8 @@ def _phones(values: Values, normal: Normalizer) -> dict[str, None]:
 def _domains(values: Values) -> set[str]:
     """Domains that belong to the organisation: of its web site and of its mail, without mail providers."""
     found = {emails.domain(address) for address in _normal(values, "email", "emails", emails.key)}
-    if site := _texts(values, "website"):
-        host = site.lower().split("://")[-1].split("/")[0].split(":")[0].removeprefix("www.")
-        found.add(host or None)
-    return {d for d in found if d and "." in d and d not in emails.FREE_DOMAINS}
+    found.add(_texts(values, "website"))
+    return {d for host in found if host and (d := domains.registered(host)) and d not in emails.FREE_DOMAINS}
 
 
 def _addresses(values: Values) -> set[str]:
@@ -356,15 +355,90 @@ def _invoice_keys(values: Values, _: Normalizer) -> Iterator[str]:
 
 
 def _invoice(a: Values, b: Values, normal: Normalizer) -> Verdict:
+    return _numbered("invoice", "total", a, b, normal)
+
+
+def _numbered(kind: str, amount: str, a: Values, b: Values, normal: Normalizer) -> Verdict:
+    """Two papers about money are one by their number and their amount; the number alone may be any year's."""
     number_a, number_b = _texts(a, "number"), _texts(b, "number")
     if not number_a or not number_b or fold(number_a) != fold(number_b):
-        return Verdict("different", ("different invoice numbers",))
-    for field, text in (("total", "different totals"), ("currency", "different currencies")):
+        return Verdict("different", (f"different {kind} numbers",))
+    for field, text in ((amount, f"different {amount}s"), ("currency", "different currencies")):
         if a.get(field) is None or b.get(field) is None:
-            return Verdict("review", ("same invoice number", f"no {field} to compare"))
-        if not normal.same("invoice", field, a[field], b[field]):
-            return Verdict("review", ("same invoice number", text))
-    return Verdict("same", ("same invoice number", "same total"))
+            return Verdict("review", (f"same {kind} number", f"no {field} to compare"))
+        if not normal.same(kind, field, a[field], b[field]):
+            return Verdict("review", (f"same {kind} number", text))
+    return Verdict("same", (f"same {kind} number", f"same {amount}"))
+
+
+def _payment_keys(values: Values, _: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "number"):
+        yield f"y:{fold(number)}"
+
+
+def _payment(a: Values, b: Values, normal: Normalizer) -> Verdict:
+    return _numbered("payment", "amount", a, b, normal)
+
+
+# Staff, touchpoints, documents ----------------------------------------------------------------------------------------
+
+
+def _staff_keys(values: Values, _: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "timekeeper_id"):
+        yield f"k:{fold(number)}"
+    yield from (f"e:{box}" for box in _mailboxes(values))
+    name = _name(values)
+    if name.given and name.family:
+        yield f"n:{name.given[0]}|{' '.join(name.family)}"
+
+
+def _staff_member(a: Values, b: Values, _: Normalizer) -> Verdict:
+    """Colleagues are few and known, so the name may agree less than a client's must; but it has to agree."""
+    mail = bool(_mailboxes(a).keys() & _mailboxes(b).keys())
+    id_a, id_b = (fold(_texts(values, "timekeeper_id") or "") for values in (a, b))
+    shared = [text for held, text in ((mail, "same e-mail"), (id_a and id_a == id_b, "same timekeeper id")) if held]
+    agreement, why = _names_agree(_name(a), _name(b))
+    vetoes = ["different timekeeper ids"] if id_a and id_b and id_a != id_b else []
+    reasons = (*shared, why, *vetoes)
+    if agreement == "conflict":
+        return Verdict("review" if shared else "different", reasons)
+    if vetoes or agreement == "partial":
+        return Verdict("review" if shared else "different", reasons)
+    return Verdict("same" if shared else "review", reasons)
+
+
+def _touchpoint_keys(values: Values, _: Normalizer) -> Iterator[str]:
+    if message := _texts(values, "message_id"):
+        yield f"t:{message.strip('<>')}"
+
+
+def _touchpoint(a: Values, b: Values, _: Normalizer) -> Verdict:
+    """A message or event carries one id through every system; how they name its type differs."""
+    id_a, id_b = ((_texts(values, "message_id") or "").strip("<>") for values in (a, b))
+    if not id_a or id_a != id_b:
+        return Verdict("different", ("no message id in common",))
+    if a.get("at") and b.get("at") and a["at"][:10] != b["at"][:10]:
+        return Verdict("review", ("same message id", "different days"))  # one event of a series, or a day's zone
+    return Verdict("same", ("same message id",))
+
+
+def _document_keys(values: Values, _: Normalizer) -> Iterator[str]:
+    if number := _texts(values, "number"):
+        yield f"d:{fold(number)}"
+
+
+def _document(a: Values, b: Values, _: Normalizer) -> Verdict:
+    """Two document systems may both have a number 4711, so the name must agree too."""
+    number_a, number_b = _texts(a, "number"), _texts(b, "number")
+    if not number_a or not number_b or fold(number_a) != fold(number_b):
+        return Verdict("different", ("different document numbers",))
+    version_a, version_b = (_texts(values, "version") for values in (a, b))
+    if version_a and version_b and fold(version_a) != fold(version_b):
+        return Verdict("different", ("same document number", "different versions"))
+    name_a, name_b = (alnum(_texts(values, "name") or "") for values in (a, b))
+    if not name_a or name_a != name_b:
+        return Verdict("review", ("same document number", "names differ" if name_a and name_b else "a name is missing"))
+    return Verdict("same", ("same document number", "same name"))
 
 
 _KEYS: Mapping[str, Callable[[Values, Normalizer], Iterable[str]]] = {
@@ -372,4 +446,18 @@ _KEYS: Mapping[str, Callable[[Values, Normalizer], Iterable[str]]] = {
     "organisation": _organisation_keys,
     "matter": _matter_keys,
     "invoice": _invoice_keys,
+    "payment": _payment_keys,
+    "staff_member": _staff_keys,
+    "touchpoint": _touchpoint_keys,
+    "document": _document_keys,
+}
+_RULES: Mapping[str, Callable[[Values, Values, Normalizer], Verdict]] = {
+    "person": _person,
+    "organisation": _organisation,
+    "matter": _matter,
+    "invoice": _invoice,
+    "payment": _payment,
+    "staff_member": _staff_member,
+    "touchpoint": _touchpoint,
+    "document": _document,
 }

@@ -33,6 +33,7 @@ from syncd.store.tables import connections, meta, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from connectors.contract import Spec
@@ -89,6 +90,9 @@ class World:
         self.broken = broken or {}
         self.normalizer = normalizer(settings.firm.region)
         self.rollups: tuple[Rollup, ...] = load_rollups()
+        self.rollup_fields = {
+            kind: tuple(rollup.field for rollup in self.rollups if rollup.kind == kind) for kind in KINDS
+        }
         self.matrix = settings.firm.matrix
         self.rule = Rule(first=settings.firm.authority)
         self._rules: dict[str, dict[str, Rule]] = {}
@@ -102,6 +106,10 @@ class World:
                 self._rules.setdefault(kind, {}).setdefault(name, rule)
         self._same: dict[str, Same] = {}
         self._targets: dict[str, tuple[Target, ...]] = {}
+
+    def year(self, now: datetime) -> int:
+        """The calendar year that it is for the firm."""
+        return now.astimezone(self.settings.firm.zone).year
 
     def rules(self, kind: str) -> Mapping[str, Rule]:
         return self._rules.get(kind, {})

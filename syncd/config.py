@@ -15,10 +15,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar, cast
 from urllib.parse import quote, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
@@ -89,6 +91,7 @@ class Firm:
     """The firm's own file, `firm.yaml`.
 
     region     ISO 3166 country that phone numbers and addresses without one belong to
+    time_zone  IANA name of the zone by whose calendar the firm's year begins
     authority  connection names; whose value wins when two systems meet for the first time
     rules      canonical field ("person.title") -> Rule, with the firm's authority filled in where a rule names none
     poll_s     seconds between two looks at a vendor without webhooks
@@ -98,6 +101,7 @@ class Firm:
 
     name: str
     region: str = "US"
+    time_zone: str = "UTC"
     authority: tuple[str, ...] = ()
     rules: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
     poll_s: int = 60
@@ -105,6 +109,10 @@ class Firm:
     listen: Listen = field(default_factory=Listen)
     matrix: Mapping[str, frozenset[str]] = field(default_factory=lambda: SHIPPED_MATRIX)
     deletions: Deletions = "unlink"
+
+    @property
+    def zone(self) -> tzinfo:
+        return UTC if self.time_zone == "UTC" else ZoneInfo(self.time_zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +430,7 @@ class _FirmReader:
         readers: dict[str, Callable[[yaml.Node], Any]] = {
             "name": self._name,
             "region": self._region,
+            "time_zone": self._time_zone,
             "authority": self._connections,
             "rules": lambda node: self._rules(node, authority),
             "poll_s": lambda node: self._scalar(node, lambda text: _whole(text, 1, 86_400)),
@@ -486,6 +495,16 @@ class _FirmReader:
             slip = _REGION_SLIPS.get(text.upper()) or (text.upper() if text.upper() in REGIONS else None)
             near = f"; did you mean {_quoted(slip)}?" if slip else ""
             raise ValueError(f"expected a country's two capitals (ISO 3166: US, GB, CA …), found {_quoted(text)}{near}")
+
+        return self._scalar(node, read)
+
+    def _time_zone(self, node: yaml.Node) -> str | None:
+        def read(text: str) -> str:
+            known = {"UTC", *available_timezones()}
+            if text in known:
+                return text
+            near = _nearest(text, known)
+            raise ValueError(f"expected a time zone such as America/New_York, found {_quoted(text)}{near}")
 
         return self._scalar(node, read)
 

@@ -35,7 +35,7 @@ from syncd.store.tables import (
 from syncd.vault import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -202,20 +202,25 @@ def _finish(
             )
         except IntegrityError as error:
             raise CannotConnect(f"This {connector} account is already connected.") from error
-        for resource in resources:
-            sql.execute(
-                insert(turns).values(
-                    connection=name,
-                    resource=resource,
-                    poll_s=poll_s or app.settings.firm.poll_s,
-                    pull_due_at=now,
-                    sweep_due_at=now if facts.deletions == "listing" else None,
-                    pulled_once=False,
-                    mapping="",
-                    failures=0,
-                    fence=0,
-                )
+        _begin(sql, name, resources, poll_s or app.settings.firm.poll_s, facts, now)
+
+
+def _begin(sql: Connection, name: str, resources: Iterable[str], poll_s: float, facts: Facts, now: str) -> None:
+    """Resources of this connection are read from now on."""
+    for resource in resources:
+        sql.execute(
+            insert(turns).values(
+                connection=name,
+                resource=resource,
+                poll_s=poll_s,
+                pull_due_at=now,
+                sweep_due_at=now if facts.deletions == "listing" else None,
+                pulled_once=False,
+                mapping="",
+                failures=0,
+                fence=0,
             )
+        )
 
 
 def check(app: App, name: str) -> Checked:
@@ -239,6 +244,10 @@ def check(app: App, name: str) -> Checked:
                 .values(problem=None, remedy=None, paused_until=None)
             )
             _go_on(sql, name, now)
+            # A newer version's mapping may hold resources that were not read when the connection was made.
+            known = set(sql.execute(select(turns.c.resource).where(turns.c.connection == name)).scalars())
+            new = [resource for resource in resources if resource not in known]
+            _begin(sql, name, new, app.settings.firm.poll_s, world.members[name].spec.facts, now)
             if stopped:
                 # With a mapping that could not be read, nothing was noted for this connection meanwhile.
                 _owe_all(sql, world, name, resources, now)

@@ -18,6 +18,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from mappings.compile import RecordMapping, Unreadable
+from syncd import totals
 from syncd.clock import from_iso, iso
 from syncd.core.claims import (
     Claim,
@@ -68,6 +69,9 @@ LINK_COLUMNS = (
 RECORD_COLUMNS = ("id", "kind", "status", "merged_into", "golden", "sources", "deleted_at")
 CANDIDATES_MAX = 20
 """A key shared by more canonical records than this says nothing about who somebody is."""
+ROUNDS_MAX = 8
+"""Totals of totals, and references that wake others: what one page touches is settled after so many steps."""
+TOTALS_PART = 500
 DELETED = b"deleted"
 FLIP = "flip"
 FLIP_WINDOW = timedelta(hours=1)
@@ -393,6 +397,32 @@ class Reconciler:
             page.ruled.add(canonical)
         page.finish()
 
+    def refresh_totals(self) -> int:
+        """Compute totals again that no page touched: a new year began, or other ones are declared. Returns how many
+        records were looked at; nothing and cheap on all but the first turn of a year.
+
+        Each part is a transaction of its own. A crash in between is harmless, since it all begins again.
+        """
+        now = self.app.clock.now()
+        with read_only(self.app.engine) as sql:
+            outdated = totals.outdated(sql, self.world, now)
+            if not outdated:
+                return 0
+            kinds = {rollup.kind for rollup in outdated}
+            query = select(records.c.id).where(records.c.kind.in_(kinds), records.c.status != "merged")
+            ids = sql.execute(query.order_by(records.c.id)).scalars().all()
+        year = self.world.year(now)
+        for start in range(0, len(ids), TOTALS_PART):
+            with self.app.engine.begin() as sql:
+                lock_settling(sql)
+                page = Page(self, sql, Prepared(observed_at=iso(now)))
+                page.year = year
+                page.finish(totals.all_totals(sql, outdated, ids[start : start + TOTALS_PART], year))
+        with self.app.engine.begin() as sql:
+            lock_settling(sql)
+            totals.note(sql, self.world, max(year, totals.standing(sql)[1]))
+        return len(ids)
+
 
 class Page:
     """One transaction's work. The steps run top to bottom in `run`."""
@@ -414,11 +444,12 @@ class Page:
         self.fresh: list[tuple[str, Reading, str]] = []
         self.linked: set[str] = set()
         self.changed: dict[str, tuple[str, Values, Values]] = {}
-        # A ruling changed how these count (an invoice that is another one's twin no more), whatever their values.
+        # How these count has changed, whatever their values: deleted, or another one's twin no more.
         self.ruled: set[str] = set()
         self.review_rows: list[dict[str, Any]] = []
         self.owed: dict[tuple[str, str, str], str] = {}
         self.counted: list[str] = []
+        self.year: int | None = None
         self.open_conflicts: set[str] = set()
         standing = sql.execute(
             select(turns.c.connection, turns.c.resource, turns.c.pulled_once, turns.c.last_pull_at)
@@ -459,15 +490,20 @@ class Page:
                 self.counts.conflict += 1
                 self.counts.changed -= 1
 
-    def finish(self) -> None:
-        """Settle what was touched until nothing more follows from it, then write what is owed."""
-        computed: dict[str, dict[str, Any]] = {}
-        for _ in range(8):
+    def finish(self, computed: totals.Totals | None = None) -> None:
+        """Settle what was touched until nothing more follows from it, then write what is owed.
+
+        computed  totals that are known to differ already
+        """
+        computed = computed or {}
+        for canonical in computed:
+            self.touch(canonical)
+        for _ in range(ROUNDS_MAX):
             if self.touched:
                 todo, self.touched = self.touched, {}
                 self._settle(todo, computed)
             changed, self.changed = self.changed, {}
-            computed = self._rollups(changed) if changed else {}
+            computed = self._totals(changed) if changed else {}
             for canonical in computed:
                 self.touch(canonical)
             if not self.touched:
@@ -481,6 +517,11 @@ class Page:
                 ),
                 self.review_rows,
             )
+
+    def _totals(self, changed: totals.Changed) -> totals.Totals:
+        if self.year is None:
+            self.year = totals.current_year(self.sql, self.world, self.app.clock.now())
+        return totals.changed_totals(self.sql, self.world.rollups, changed, self.ruled, self.year)
 
     def _link_rows(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         rows = self.sql.execute(
@@ -890,9 +931,8 @@ class Page:
             for place, token in unresolved:
                 pending.append((place, token, canonical))
             rollups = {
-                rollup.field: computed.get(canonical, {}).get(rollup.field, before.get(rollup.field))
-                for rollup in self.world.rollups
-                if rollup.kind == kind
+                name: computed.get(canonical, {}).get(name, before.get(name))
+                for name in self.world.rollup_fields.get(kind, ())
             }
             golden = settle(
                 readable,
@@ -918,7 +958,9 @@ class Page:
             ):
                 document = orjson.dumps(after).decode()
                 out.append((canonical, kind, status, row["merged_into"], document, sources, deleted_at))
-            if after != before or status != row["status"] or canonical in self.ruled:
+            if status != row["status"]:
+                self.ruled.add(canonical)
+            if after != before or canonical in self.ruled:
                 self.changed[canonical] = (kind, before, after)
             if status != row["status"]:
                 # What waits for it must learn that it will (or will not) get a record anywhere.
@@ -1184,60 +1226,6 @@ class Page:
         owe(self.sql, ((*place, kind) for place, kind in self.owed.items()), self.now)
         self.owed = {}
 
-    # --- rollups -----------------------------------------------------------------------------------------------
-
-    def _rollups(self, changed: Mapping[str, tuple[str, Values, Values]]) -> dict[str, dict[str, Any]]:
-        """New values of rolled-up fields, for the canonical records where they differ from what is stored."""
-        computed: dict[str, dict[str, Any]] = {}
-        for rollup in self.world.rollups:
-            parents: set[str] = set()
-            for canonical, (kind, before, after) in changed.items():
-                if kind == rollup.source_kind:
-                    parents.update(p for p in (before.get(rollup.via), after.get(rollup.via)) if p is not None)
-                if kind == rollup.kind:
-                    parent = canonical if rollup.on == "self" else after.get(rollup.on)
-                    if parent is not None:
-                        parents.add(parent)
-            if not parents:
-                continue
-            if rollup.on == "self":
-                target_rows = self.sql.execute(
-                    select(records.c.id, records.c.id.label("parent"), records.c.golden).where(
-                        among(self.sql, records.c.id, parents), records.c.kind == rollup.kind
-                    )
-                ).all()
-            else:
-                target_rows = self.sql.execute(
-                    select(records.c.id, edges.c.target_id.label("parent"), records.c.golden)
-                    .join(edges, edges.c.canonical_id == records.c.id)
-                    .where(
-                        among(self.sql, edges.c.target_id, parents),
-                        edges.c.field == rollup.on,
-                        records.c.kind == rollup.kind,
-                    )
-                ).all()
-            if not target_rows:
-                continue
-            inputs: dict[str, list[Values]] = {}
-            rows = self.sql.execute(
-                select(edges.c.target_id, records.c.golden)
-                .join(records, records.c.id == edges.c.canonical_id)
-                .where(
-                    among(self.sql, edges.c.target_id, {row.parent for row in target_rows}),
-                    edges.c.field == rollup.via,
-                    records.c.kind == rollup.source_kind,
-                    records.c.status == "live",
-                )
-                .order_by(edges.c.canonical_id)
-            )
-            for parent, golden in rows:
-                inputs.setdefault(parent, []).append(orjson.loads(golden))
-            for row in target_rows:
-                value = rollup.compute([each for each in inputs.get(row.parent, ()) if rollup.condition(each)])
-                if orjson.loads(row.golden).get(rollup.field) != value:
-                    computed.setdefault(row.id, {})[rollup.field] = value
-        return computed
-
 
 @dataclass(slots=True)
 class Summary:
@@ -1290,7 +1278,7 @@ def owe_all(sql: Connection, world: World, connection: str, resource: str, now: 
         conditions: list[ColumnElement[bool]] = [met]
         if member.creates:
             conditions.append(records.c.id.not_in(here))
-        if any(rollup.kind == member.kind for rollup in world.rollups):
+        if any(name in member.lines for name in world.rollup_fields.get(member.kind, ())):
             conditions.append(records.c.id.in_(here))  # what is computed may differ though nobody else holds it
         condition = or_(*conditions)
         rows = sql.execute(

@@ -31,6 +31,7 @@ from syncd.clock import from_iso, iso
 from syncd.connecting import choose, open_connection
 from syncd.deliver import deliver
 from syncd.pull import pull
+from syncd.reconcile import Reconciler
 from syncd.remedies import next_step
 from syncd.schemas import SchemaMoved, look
 from syncd.store.database import reading
@@ -162,6 +163,7 @@ def _steps(app: App, lease: Lease, *, until: datetime | None, pull_only: bool, a
     world = app.world()
     member = _member(world, lease)
     upgrades.note(app, member.name, member.spec.name)
+    Reconciler(app, world, "", "", None).refresh_totals()
     now = app.clock.now()
     row = _standing(app, lease)
     talking = open_connection(app, lease.connection, member.mapping)

@@ -1,4 +1,4 @@
-"""Clio Manage, API v4: contacts, matters, bills (read only) and time entries.
+"""Clio Manage, API v4: contacts, matters, activities (time entries and expenses); bills and users read only.
 
 Written from https://docs.developers.clio.com/api-reference/ and the vendor's OpenAPI description; never run on a live
 account. Clio's shapes and its way to write nested lists are in `payloads.py`, what its answers mean in `answers.py`.
@@ -97,6 +97,7 @@ SPEC = Spec(
         Resource("matters"),
         Resource("bills", writable=False, creatable=False),
         Resource("activities"),
+        Resource("users", writable=False, creatable=False),
     ),
     facts=Facts(
         write_guard="version",

@@ -153,7 +153,9 @@ class Books:
                 "custom_values": {},
             },
             "activities": {
-                **dict.fromkeys(("date", "matter", "note", "reference", "activity_description", "bill", "price")),
+                **dict.fromkeys(
+                    ("date", "matter", "note", "reference", "activity_description", "expense_category", "bill", "price")
+                ),
                 "type": None,
                 "user": firm.USERS[0][0],
                 "quantity": 0,
@@ -361,9 +363,9 @@ class Books:
 
     def _apply_activity(self, row: Row, data: Row, new: bool) -> None:
         if new or "type" in data:
-            if data.get("type") != "TimeEntry":
+            if data.get("type") not in ("TimeEntry", "ExpenseEntry"):
                 raise Problem(422, "ValidationError", "Type is not included in the list")
-            row["type"] = "TimeEntry"
+            row["type"] = data["type"]
         if new or "date" in data:
             row["date"] = a_date(data.get("date"), "Date")
             if row["date"] is None:
@@ -376,6 +378,8 @@ class Books:
             row["activity_description"] = self._choice(
                 "activity_descriptions", data["activity_description"], "Activity description"
             )
+        if "expense_category" in data:
+            row["expense_category"] = self._choice("expense_categories", data["expense_category"], "Expense category")
         for name in ("note", "reference"):
             if name in data:
                 row[name] = trimmed(data[name])
@@ -477,6 +481,9 @@ class Books:
                 "roles": [],
                 "subscription_type": kind,
                 "time_zone": "America/Los_Angeles",
+                "initials": first[0] + last[0],
+                "phone_number": None,
+                "revision": 0,
                 "account": 9001,
                 **fixed,
             }
@@ -488,6 +495,7 @@ class Books:
                 [(id_, {"name": name, "category": kind, "code": None}) for id_, name, kind in firm.AREAS],
             ),
             ("matter_stages", [(id_, {"name": name, "order": n}) for n, (id_, name) in enumerate(firm.STAGES)]),
+            ("expense_categories", [(id_, {"name": name, "rate": None}) for id_, name in firm.EXPENSES]),
             ("activity_descriptions", [(id_, {"name": name, "type": "User"}) for id_, name in firm.DESCRIPTIONS]),
         )
         for table, rows in listed:
@@ -510,7 +518,14 @@ class Books:
             matter = self.row("matters", str(first_matter + bill["matter"]))
             self.put_bill(matter, bill["issued"], bill["state"], bill["cents"], firm.instant(bill["issued"]))
         for row in firm.time_entries(seed, activities, matters):
-            row |= {"reference": None, "no_charge": False, "flat_rate": False, "billed": False, "on_bill": False}
+            row |= {
+                "reference": None,
+                "expense_category": None,
+                "no_charge": False,
+                "flat_rate": False,
+                "billed": False,
+                "on_bill": False,
+            }
             row |= {"type": "TimeEntry", "bill": None, "quantity_redacted": False, "revision": 0}
             row["id"] = self.next_id("activities", FIRST_IDS["activities"])
             row["matter"] += first_matter

@@ -73,6 +73,7 @@ AREAS = (
 )
 STAGES = ((4101, "Intake"), (4102, "In progress"), (4103, "Settlement"))
 DESCRIPTIONS = ((4201, "Drafting"), (4202, "Research"), (4203, "Meeting"), (4204, "Correspondence"))
+EXPENSES = ((4301, "Court fees"), (4302, "Travel"), (4303, "Copying"))
 USERS = (
     (301, "Ada", "Whitfield", 420.0, "Attorney"),
     (302, "Bruno", "Castell", 380.0, "Attorney"),

@@ -74,13 +74,19 @@ COLLECTIONS: Mapping[str, Collection] = {
     ),
     "activities": Collection(
         permission="Activities",
-        # quantity of a time entry is in seconds since 4.0.4; quantity_in_hours is a view of it and read only.
+        # quantity of a time entry is in seconds since 4.0.4; quantity_in_hours is a view of it and read only. The
+        # quantity of an expense is a number of units, and its price that of one.
         fields="id,etag,type,date,quantity,quantity_in_hours,rounded_quantity_in_hours,quantity_redacted,price,total,"
         "note,reference,flat_rate,billed,on_bill,non_billable,no_charge,created_at,updated_at,"
-        "matter{id,display_number},user{id,name,email},activity_description{id,name},bill{id,number,state}",
-        only=(("type", "TimeEntry"),),
+        "matter{id,display_number},user{id,name,email},activity_description{id,name},expense_category{id,name},"
+        "bill{id,number,state}",
         plain=frozenset("type date quantity price note reference non_billable no_charge".split()),
         references={"matter": False, "user": True, "activity_description": False},
+    ),
+    "users": Collection(
+        permission="Users",
+        fields="id,etag,name,first_name,last_name,initials,email,phone_number,enabled,subscription_type,rate,"
+        "created_at,updated_at",
     ),
 }
 

@@ -30,8 +30,8 @@ VERSIONS = tuple(f"4.0.{n}" for n in range(4, 14))
 PAGE_MAX = 200
 OFFSET_MAX = 10_000
 RENDERED_MAX = 20_000
-PLURALS = ("contacts", "matters", "bills", "activities", "custom_fields")
-READ_ONLY = ("bills", "custom_fields")
+PLURALS = ("contacts", "matters", "bills", "activities", "users", "custom_fields")
+READ_ONLY = ("bills", "users", "custom_fields")
 # Every plain property that the description names, so that asking for one is never "unknown" here.
 PLAIN: Mapping[str, frozenset[str]] = {
     "contacts": frozenset(
@@ -96,6 +96,7 @@ NESTED: Mapping[str, Mapping[str, frozenset[str]]] = {
         "matter": PLAIN["matters"],
         "user": PLAIN["users"],
         "activity_description": NAMED | {"type", "default"},
+        "expense_category": NAMED | {"rate", "entry_type"},
         "bill": PLAIN["bills"],
     },
     "users": {"account": NAMED | {"state"}},
@@ -434,6 +435,7 @@ class ClioSandbox(Sandbox):
             "user": "users",
             "account": "accounts",
             "currency": "currencies",
+            "expense_category": "expense_categories",
         }.get(name, name + "s")
         return self._reference(table, row.get(name), inner)
 
@@ -452,7 +454,12 @@ class ClioSandbox(Sandbox):
                 return "".join(word[0] for word in str(row["name"]).split() if word[0].isalpha())[:3]
         if resource == "matters" and name == "client_id":
             return row["client"]
-        if resource == "activities":
+        if resource == "activities" and row["type"] == "ExpenseEntry":
+            if name in ("quantity_in_hours", "rounded_quantity_in_hours"):
+                return 0.0
+            if name == "total":
+                return 0.0 if row["non_billable"] else round(row["price"] * row["quantity"], 2)
+        elif resource == "activities":
             hours = round(row["quantity"] / 3600, 2)
             if name in ("quantity_in_hours", "rounded_quantity_in_hours"):
                 return hours if name == "quantity_in_hours" else math.ceil(row["quantity"] / 360) / 10
@@ -527,6 +534,16 @@ class ClioSandbox(Sandbox):
 
     def edit_new_time_entry(self, fields: Row) -> Row:
         return self._edited("activities", None, {"type": "TimeEntry", **fields})
+
+    def edit_new_expense(self, fields: Row) -> Row:
+        """`fields` as in a POST: date, matter, quantity (units), price (of one), note, expense_category."""
+        return self._edited("activities", None, {"type": "ExpenseEntry", "quantity": 1, **fields})
+
+    def edit_user(self, id: str, changes: Row) -> Row:
+        """Users are managed in Clio's own settings; its API only reads them."""
+        with self.lock:
+            row = {**self.books.row("users", str(id)), **changes, "updated_at": firm.instant(self.clock())}
+            return self.books.put("users", row)
 
     def edit_issue_bill(self, matter_id: str, total: float | str) -> Row:
         """A new bill over one matter, awaiting payment, due in 30 days."""

@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from mappings.canonical import ADDRESS_PARTS, KINDS, Field
-from mappings.normalize import addresses, emails, money, phones
+from mappings.normalize import addresses, domains, emails, money, organisations, phones
+from mappings.normalize.normalized import Normalized
 from mappings.normalize.text import tidy
 
-__all__ = ["Normalizer", "normalizer"]
+__all__ = ["Normalized", "Normalizer", "normalizer"]
 
 _CACHE_SIZE = 8192
 """Enough for the records of a few pages: most values of a firm come once, and a large cache costs time."""
@@ -70,6 +71,27 @@ class Normalizer:
         if facts.item == "address":
             shown |= {part: addresses.part(part, item[part]) for part in ADDRESS_PARTS if part in item}
         return shown
+
+    def read(self, kind: str, field: str, value: Any) -> Normalized | None:
+        """What normalizing made of one value, with parser, confidence and the reason of a refusal; None for an empty
+        one and for fields that are not normalized.
+
+        field is a canonical name; "emails/jane@x.org" means one element of the set, and value is then its item.
+        """
+        name, slash, _ = field.partition("/")
+        facts = KINDS[kind].fields[name]
+        if value is None or value == "" or (facts.type == "set" and not slash):
+            return None
+        if facts.item == "address":
+            parts = [value.get(part) or "" for part in ("street", "postcode", "country")]
+            return addresses.read(*parts, region=self.region)
+        if facts.type == "email" or facts.item == "email":
+            return emails.read(value["value"] if slash else value)
+        if facts.type == "phone" or facts.item == "phone":
+            return phones.read(value["value"] if slash else value, self.region)
+        readers = {("organisation", "name"): organisations.read, ("organisation", "website"): domains.read}
+        reader = readers.get((kind, name))
+        return reader(value) if reader is not None else None
 
     def same(self, kind: str, field: str, a: Any, b: Any) -> bool:
         """Equal in normalized form. Elements of sets compare in what both state; set keys always compare.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from importlib.metadata import version
 
 from mappings.normalize import countries
+from mappings.normalize.normalized import Normalized, refused
 from mappings.normalize.text import alnum, fold
 
 _WORDS = {
@@ -90,3 +92,40 @@ def part(name: str, raw: str | None) -> str | None:
     if name == "region":
         return countries.region(raw)
     return fold(raw)
+
+
+@lru_cache(maxsize=1)
+def parser() -> str:
+    return f"usaddress {version('usaddress')}"
+
+
+OWN_PARSER = "addresses 1"
+_NUMBER = re.compile(r"\d")
+
+
+@lru_cache(maxsize=8192)
+def read(street_raw: str, postcode_raw: str = "", country_raw: str = "", *, region: str = "US") -> Normalized:
+    """Street and postcode as they are compared ("100mainstste4|10001"), or why they are no address.
+
+    raw is the street. A street in the United States is also taken apart, to see whether it is one: house number and
+    street, or a post office box. Elsewhere a number and a postcode are all that can be asked for.
+    """
+    found = key(street_raw, postcode_raw)
+    code = countries.country_code(country_raw) if country_raw.strip() else region
+    by = parser() if code == "US" else OWN_PARSER
+    if found is None or found.startswith("|"):
+        return refused(street_raw, by, "the street is blank")
+    if code != "US":
+        sure = bool(_NUMBER.search(street_raw)) and not found.endswith("|")
+        return Normalized(street_raw, found, by, 0.8 if sure else 0.5)
+    from usaddress import RepeatedLabelError, tag  # loads its model of American addresses
+
+    try:
+        parts, kind = tag(street_raw)
+    except (RepeatedLabelError, ValueError):
+        return Normalized(street_raw, found, by, 0.4)
+    if kind == "PO Box" or {"AddressNumber", "StreetName"} <= parts.keys():
+        return Normalized(street_raw, found, by, 0.95 if not found.endswith("|") else 0.7)
+    if kind == "Intersection":
+        return refused(street_raw, by, "it names a crossing, not a house")
+    return Normalized(street_raw, found, by, 0.4)

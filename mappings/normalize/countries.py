@@ -1,10 +1,14 @@
-"""Countries and their regions: a small table of the names people type, to ISO 3166 codes. For comparing only.
+"""Countries and their regions: a table of the names people type, to ISO 3166 codes. For comparing only.
 
-Countries outside the table compare by their folded name. Source of the codes: ISO 3166-1 and 3166-2.
+What the table does not know compares by its folded name. Source of the codes: ISO 3166-1 and 3166-2, as of 2024; the
+names of the less common countries are those that phonenumbers has.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from mappings.normalize.normalized import Normalized, refused
 from mappings.normalize.text import fold
 
 _COUNTRIES = """
@@ -82,6 +86,181 @@ GG Guernsey|GGY
 IM Isle of Man|IMN
 LI Liechtenstein|LIE
 PR Puerto Rico|PRI
+AD Andorra
+AF Afghanistan
+AG Antigua and Barbuda
+AI Anguilla
+AL Albania
+AM Armenia
+AO Angola
+AQ Antarctica
+AS American Samoa
+AW Aruba
+AX Åland Islands
+AZ Azerbaijan
+BA Bosnia and Herzegovina|Bosnia
+BB Barbados
+BD Bangladesh
+BF Burkina Faso
+BH Bahrain
+BI Burundi
+BJ Benin
+BL Saint Barthélemy
+BN Brunei
+BO Bolivia
+BQ Bonaire, Sint Eustatius and Saba
+BT Bhutan
+BV Bouvet Island
+BW Botswana
+BY Belarus
+BZ Belize
+CC Cocos Islands
+CD The Democratic Republic Of Congo|Democratic Republic of the Congo|DR Congo
+CF Central African Republic
+CG Congo|Republic of the Congo
+CI Côte d'Ivoire|Ivory Coast
+CK Cook Islands
+CM Cameroon
+CR Costa Rica
+CU Cuba
+CV Cape Verde
+CW Curaçao
+CX Christmas Island
+DJ Djibouti
+DM Dominica
+DO Dominican Republic
+DZ Algeria
+EC Ecuador
+EH Western Sahara
+ER Eritrea
+ET Ethiopia
+FJ Fiji
+FK Falkland Islands
+FM Micronesia
+FO Faroe Islands
+GA Gabon
+GD Grenada
+GE Georgia
+GF French Guiana
+GH Ghana
+GI Gibraltar
+GL Greenland
+GM Gambia
+GN Guinea
+GP Guadeloupe
+GQ Equatorial Guinea
+GS South Georgia And The South Sandwich Islands
+GT Guatemala
+GU Guam
+GW Guinea-Bissau
+GY Guyana
+HM Heard Island And McDonald Islands
+HN Honduras
+HT Haiti
+IO British Indian Ocean Territory
+IQ Iraq
+IR Iran|Islamic Republic of Iran
+JM Jamaica
+JO Jordan
+KG Kyrgyzstan
+KH Cambodia
+KI Kiribati
+KM Comoros
+KN Saint Kitts And Nevis|Saint Kitts and Nevis
+KP North Korea
+KW Kuwait
+KZ Kazakhstan
+LA Laos|Lao
+LB Lebanon
+LC Saint Lucia
+LK Sri Lanka
+LR Liberia
+LS Lesotho
+LY Libya
+MA Morocco
+MC Monaco
+MD Moldova
+ME Montenegro
+MF Saint Martin
+MG Madagascar
+MH Marshall Islands
+MK Macedonia
+ML Mali
+MM Myanmar|Burma
+MN Mongolia
+MO Macao|Macau
+MP Northern Mariana Islands
+MQ Martinique
+MR Mauritania
+MS Montserrat
+MU Mauritius
+MV Maldives
+MW Malawi
+MZ Mozambique
+NA Namibia
+NC New Caledonia
+NE Niger
+NF Norfolk Island
+NI Nicaragua
+NP Nepal
+NR Nauru
+NU Niue
+OM Oman
+PF French Polynesia
+PG Papua New Guinea
+PM Saint Pierre And Miquelon
+PN Pitcairn
+PS Palestine
+PW Palau
+PY Paraguay
+QA Qatar
+RE Reunion
+RS Serbia
+RW Rwanda
+SB Solomon Islands
+SC Seychelles
+SD Sudan
+SH Saint Helena
+SJ Svalbard And Jan Mayen
+SL Sierra Leone
+SM San Marino
+SN Senegal
+SO Somalia
+SR Suriname
+SS South Sudan
+ST Sao Tome And Principe
+SV El Salvador
+SX Sint Maarten (Dutch part)
+SY Syria|Syrian Arab Republic
+SZ Swaziland
+TC Turks And Caicos Islands
+TD Chad
+TF French Southern Territories
+TG Togo
+TJ Tajikistan
+TK Tokelau
+TL Timor-Leste|East Timor
+TM Turkmenistan
+TN Tunisia
+TO Tonga
+TT Trinidad and Tobago|Trinidad
+TV Tuvalu
+TZ Tanzania
+UG Uganda
+UM United States Minor Outlying Islands
+UY Uruguay
+UZ Uzbekistan
+VA Vatican|Holy See
+VC Saint Vincent And The Grenadines|Saint Vincent and the Grenadines
+VE Venezuela
+VI U.S. Virgin Islands|US Virgin Islands
+VU Vanuatu
+WF Wallis And Futuna
+WS Samoa
+YE Yemen
+YT Mayotte
+ZM Zambia
+ZW Zimbabwe
 """
 
 _REGIONS = """
@@ -136,3 +315,15 @@ def region(raw: str) -> str:
     if plain[2:3] == "-" and plain[:2].upper() in _CODES.values():
         plain = plain[3:]  # ISO 3166-2: US-NY
     return _REGION_CODES.get(plain, plain).lower()
+
+
+PARSER = "countries 1"
+
+
+@lru_cache(maxsize=8192)
+def read(raw: str) -> Normalized:
+    """ISO 3166-1 alpha-2, or why there is none."""
+    code = country_code(raw)
+    if code is not None:
+        return Normalized(raw, code, PARSER, 1.0 if raw.strip().upper() == code else 0.95)
+    return refused(raw, PARSER, "no country has this name or code" if raw.strip() else "it is blank")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from itertools import combinations
 from typing import Literal
 
+from mappings.normalize.normalized import Normalized, refused
 from mappings.normalize.text import fold
 
 Party = Literal["person", "joint", "fiduciary"]
@@ -306,3 +308,40 @@ def _both_formal(a: str, b: str) -> bool:
 def nicknames() -> frozenset[tuple[str, str]]:
     """All pairs that `given_agreement` calls nicknames, for tests and documentation."""
     return frozenset(pair for pair in combinations(sorted(_ROOTS), 2) if given_agreement(*pair) == "nickname")
+
+
+@lru_cache(maxsize=1)
+def parser() -> str:
+    return f"nameparser {version('nameparser')}"
+
+
+_SHOWN = {"1": "sr", "2": "jr", "3": "iii", "4": "iv", "5": "v"}
+
+
+@lru_cache(maxsize=8192)
+def read(raw: str) -> Normalized:
+    """A person's whole name as "family, given middle, generation", folded, or why it is none.
+
+    The parser guesses which word is what, so it is never sure: less with one word or many, least where it takes its
+    own result for something else.
+    """
+    if not raw.strip():
+        return refused(raw, parser(), "it is blank")
+    kind = party(raw)
+    if kind != "person":
+        return refused(raw, parser(), "it names several people" if kind == "joint" else "it names an estate or trust")
+    canonical, words = _whole(raw)
+    if not any(character.isalpha() for character in canonical):
+        return refused(raw, parser(), "it has no word that could be a name")
+    is_stable = _whole(canonical)[0] == canonical
+    return Normalized(raw, canonical, parser(), {1: 0.3, 2: 0.9, 3: 0.8}.get(words, 0.6) if is_stable else 0.2)
+
+
+def _whole(text: str) -> tuple[str, int]:
+    """The name in canonical order, and how many words it has."""
+    found = name_of(text, None, None, None)
+    given, family = " ".join((*found.given, *found.middle)), " ".join(found.family)
+    parts = [part for part in (family, given) if part]
+    if parts and found.generation is not None:
+        parts.append(_SHOWN[found.generation])
+    return ", ".join(parts), len(given.split()) + len(family.split())

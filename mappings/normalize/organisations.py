@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mappings.normalize.normalized import Normalized, refused
 from mappings.normalize.text import fold
 
 # class | spellings, without dots; longest are tried first
@@ -53,7 +54,7 @@ def _form_table() -> dict[tuple[str, ...], str]:
     table = {}
     for line in _FORMS.strip().splitlines():
         name, *spellings = line.split("|")
-        for spelling in spellings:
+        for spelling in (name, *spellings):
             table[tuple(spelling.split())] = name
     return table
 
@@ -143,3 +144,18 @@ def looks_like_one(text: str) -> bool:
     """True when the text ends in a legal form that no person's name ends in."""
     words = _WORD.findall(_DOTTED.sub(lambda m: m[0].replace(".", "") + " ", fold(text)))
     return len(words) > 1 and words[-1] in _CLEAR_FORMS
+
+
+PARSER = "organisations 1"
+
+
+@lru_cache(maxsize=8192)
+def read(raw: str) -> Normalized:
+    """Content words, then numbers, then the legal form's class, or why there is none: "alder 2 llc"."""
+    found = name_of(raw)
+    words = [*found.core, *found.numbers]
+    if not words:
+        return refused(raw, PARSER, "it has no word or number" if raw.strip() else "it is blank")
+    if found.form is not None:
+        words.append(found.form)
+    return Normalized(raw, " ".join(words), PARSER, 0.95 if found.form is not None else 0.8)

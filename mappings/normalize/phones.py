@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import phonenumbers
 
+from mappings.normalize.normalized import Normalized, refused
+
 _NOTES = re.compile(r"\s*[(\[]\s*[A-Za-z][^)\]]*[)\]]\s*")
 _WIDE = str.maketrans("", "", "\u00a0\u2010\u2011\u2013")
 _NANP = frozenset("US CA PR DO JM BS BB TT AG AI BM VG KY GD MS TC LC DM VC KN GU AS MP VI SX".split())
@@ -65,3 +67,39 @@ def key(raw: str, region: str) -> str | None:
         return f"{e164};ext={number.extension}" if number.extension else e164
     plain = "".join(c for c in text if c.isdigit()) or "".join(c for c in text.casefold() if c.isalnum())
     return f"raw:{plain}" if plain else None
+
+
+PARSER = f"phonenumbers {phonenumbers.__version__}"
+_REASONS = {
+    phonenumbers.NumberParseException.INVALID_COUNTRY_CODE: "no country has this prefix",
+    phonenumbers.NumberParseException.NOT_A_NUMBER: "it is no number",
+    phonenumbers.NumberParseException.TOO_SHORT_AFTER_IDD: "it ends after the international prefix",
+    phonenumbers.NumberParseException.TOO_SHORT_NSN: "it has too few digits",
+    phonenumbers.NumberParseException.TOO_LONG: "it has too many digits",
+}
+_LENGTHS = {
+    phonenumbers.ValidationResult.TOO_SHORT: "it has too few digits",
+    phonenumbers.ValidationResult.TOO_LONG: "it has too many digits",
+    phonenumbers.ValidationResult.INVALID_LENGTH: "no number there has so many digits",
+    phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "the area code is missing",
+}
+
+
+@lru_cache(maxsize=8192)
+def read(raw: str, region: str) -> Normalized:
+    """The number in E.164, with its extension behind ";ext=", or why it is none. canonical is `key`'s spelling.
+
+    A number that names its country is surer than one that was read as the region's.
+    """
+    found = key(raw, region)
+    if found is None:
+        return refused(raw, PARSER, "it is blank")
+    if not found.startswith("raw:"):
+        is_whole = raw.strip().removeprefix("tel:").startswith("+")
+        return Normalized(raw, found, PARSER, 1.0 if is_whole else 0.9)
+    try:
+        number = phonenumbers.parse(_NOTES.sub(" ", raw).split("/")[0].split("|")[0].strip(), region)
+    except phonenumbers.NumberParseException as error:
+        return refused(raw, PARSER, _REASONS.get(error.error_type, "it is no number"))
+    length = phonenumbers.is_possible_number_with_reason(number)
+    return refused(raw, PARSER, _LENGTHS.get(length, "no such number is assigned"))

@@ -62,7 +62,7 @@ EXEMPTIONS = [
         "empty property has to come as something.",
     ),
     Exemption(
-        where="GET /(contacts|matters|bills|activities).json answer 200",
+        where="GET /(contacts|matters|bills|activities|users).json answer 200",
         what="^meta: the property is not declared$",
         why="Paging is described on the vendor's paging page, not in the document's list schemas.",
     ),
@@ -203,6 +203,13 @@ def test_records_carry_the_fields_that_mappings_read(account: Account) -> None:
     assert set(account.all("bills")[0].body["matters"][0]) == {"id", "display_number"}
     entry = account.all("activities")[0].body
     assert entry["quantity"] == entry["quantity_in_hours"] * 3600
+    users = {user.id: user.body for user in account.all("users")}
+    assert users[str(entry["user"]["id"])]["email"] == entry["user"]["email"]
+    assert not SPEC.resource("users").writable
+    with pytest.raises(Refused):
+        account.clio.create("users", create(name="x"))
+    with pytest.raises(Refused):
+        account.clio.update("users", Update(account.all("users")[0], {"name": "x"}))
 
 
 def test_only_changes_since_the_cursor_are_pulled(account: Account) -> None:
@@ -762,7 +769,7 @@ def test_a_missing_permission_is_named_with_its_remedy(account: Account) -> None
 def test_check_names_the_firm_and_finds_nothing_wrong(account: Account) -> None:
     checked = account.clio.check()
     assert (checked.account.id, checked.account.label, checked.findings) == ("9001", "Whitfield & Castell LLP", ())
-    assert account.clio.http.requests == 5
+    assert account.clio.http.requests == 1 + len(COLLECTIONS)
 
 
 def test_check_says_what_is_wrong_with_the_address(account: Account) -> None:
@@ -1037,6 +1044,12 @@ def test_the_firms_people_work_in_clio(account: Account) -> None:
     assert seen.body["matters"][0]["id"] == matter["id"]
     (seen,) = account.all("activities", ends["activities"])
     assert seen.id == str(entry["id"])
+    fields = {"date": "2031-05-06", "matter": {"id": matter["id"]}, "price": 12.5, "expense_category": {"id": 4302}}
+    expense = account.vendor.edit("new_expense", fields={**fields, "quantity": 4})
+    shown = account.one("activities", expense["id"]).body
+    assert (shown["type"], shown["total"], shown["expense_category"]["name"]) == ("ExpenseEntry", 50.0, "Travel")
+    account.vendor.edit("user", id=303, changes={"enabled": False})
+    assert [r.body["name"] for r in account.all("users", ends["users"])] == ["Carmen Oyelaran"]
     account.clock.forward(60)
     account.vendor.edit("pay_bill", bill_id=bill["id"])
     assert account.one("bills", bill["id"]).body["paid"] == 1250.5

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from connectors.errors import Refused, ShapeChanged, UnknownOutcome
-from syncd import once, stewards
+from syncd import connections, once, stewards
 from syncd.core.claims import decode
 from syncd.reconcile import Arrival, Reconciler
 from syncd.seams import armed
@@ -411,3 +411,16 @@ def test_a_request_under_way_survives_a_merge(office: Office) -> None:
     office.settle()
     assert {row["canonical_id"] for row in rows(office, links)} == {min(ids)}
     assert len(office.held("b")) == 2
+
+
+def test_a_check_begins_with_resources_that_the_mapping_has_learned_since(office: Office) -> None:
+    office.vendor("a")
+    office.only("people")
+    matter = {"number": "00012-Doe", "name": "Doe v. Roe", "status": "open"}
+    office.new("a", matter, resource="matters", id="m")
+    office.settle()
+    assert office.goldens("matter") == {}
+    connections.check(office.app, "a")
+    office.settle()
+    assert office.golden("matter")["number"] == "00012-Doe"
+    assert len(office.turns()) == 5

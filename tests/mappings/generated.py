@@ -118,8 +118,10 @@ def vendor_value(line: ValueLine) -> st.SearchStrategy[Any]:
             return st.sampled_from(EMAILS)
         case "phone":
             return st.sampled_from(PHONES)
-        case "date" | "instant":
+        case "date":
             return st.sampled_from(DATES)
+        case "instant":
+            return st.sampled_from([raw for raw in DATES if not raw.startswith("--")])
         case "decimal":
             return st.sampled_from(DECIMALS) if line.scale is None else st.integers(0, 10**6)
         case "int":

@@ -388,6 +388,6 @@ def test_a_foreign_national_number_is_written_in_full() -> None:
 
 def test_vendor_fields_are_the_top_level_properties() -> None:
     assert set(load("salesforce").of("Opportunity")[0].vendor_fields) == {
-        "Name", "AccountId", "StageName", "Amount", "CloseDate", "Matter_Number__c", "Billed_Total__c",
-        "SystemModstamp",
+        "Name", "AccountId", "ContactId", "StageName", "Amount", "Probability", "LeadSource", "CloseDate",
+        "Matter_Number__c", "Billed_Total__c", "SystemModstamp",
     }  # fmt: skip
