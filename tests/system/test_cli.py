@@ -200,8 +200,8 @@ def test_the_numbers_of_a_run_add_up_in_words_and_in_json(synced: Connected) -> 
 def test_sync_without_once_makes_due_and_says_who_does_it(synced: Connected) -> None:
     said = synced.run("sync", "clio")
     assert said.code == 0
-    assert "4 resources are due now; running workers take them within seconds: syncd status" in said.text
-    assert synced.json("sync", "crm")["due"] == ["crm/Account", "crm/Contact", "crm/Opportunity"]
+    assert "5 resources are due now; running workers take them within seconds: syncd status" in said.text
+    assert synced.json("sync", "crm")["due"] == ["crm/Account", "crm/Contact", "crm/Opportunity", "crm/Task"]
 
 
 def test_status_is_for_a_glance(synced: Connected) -> None:
