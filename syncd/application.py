@@ -7,6 +7,7 @@ tested with an engine of twenty lines.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,18 +35,36 @@ class Application:
             or the time is up. A turn that has begun is finished. Leases and fencing are inside
     due     opened -> how many turns are due now and free to take
     status  opened -> the status page's numbers (see syncd/status.py)
+    warm    settings -> nothing; loads into this process what every look would otherwise load anew after its fork
     """
 
     open: Callable[[Settings], Any]
     work: Callable[[Any, float], int]
     due: Callable[[Any], int]
     status: Callable[[Any], dict[str, Any]]
+    warm: Callable[[Settings], None] = lambda settings: None
 
 
 def shipped() -> Application:
     """The real engine. Imports all of it: a worker calls this before its first fork, so that no look pays for it."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from mappings.normalize import domains
     from syncd.app import open_app
+    from syncd.connecting import connector_class
     from syncd.status import status
     from syncd.work import due, work
 
-    return Application(open=open_app, work=lambda app, limit_s: work(app, limit_s=limit_s), due=due, status=status)
+    def warm(settings: Settings) -> None:
+        domains.registered("example.com")
+        with suppress(SQLAlchemyError, OSError):  # a look will say so
+            app = open_app(settings)
+            try:
+                for member in app.world().members.values():  # compiles the mappings
+                    connector_class(member.spec.name)
+            finally:
+                app.close()
+
+    return Application(
+        open=open_app, work=lambda app, limit_s: work(app, limit_s=limit_s), due=due, status=status, warm=warm
+    )

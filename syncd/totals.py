@@ -40,7 +40,10 @@ def changed_totals(sql: Connection, rollups: Sequence[Rollup], changed: Changed,
     """
     found: Totals = {}
     wanted = []
+    kinds = {kind for kind, _, _ in changed.values()}
     for rollup in rollups:
+        if not _concerns(rollup, kinds):
+            continue
         parents, orphans = _touched(rollup, changed, ruled)
         wanted.append((rollup, parents))
         for canonical in orphans:
@@ -64,6 +67,13 @@ def all_totals(sql: Connection, rollups: Iterable[Rollup], ids: Iterable[str], y
         ).scalars()
         pairs.append((rollup, set(led)))
     return _compute(sql, pairs, year)
+
+
+def _concerns(rollup: Rollup, kinds: Set[str]) -> bool:
+    """Whether changes of records of these kinds can matter to it at all: most pages hold one kind."""
+    if any(source.kind in kinds for source in rollup.sources):
+        return True
+    return rollup.kind in kinds and (rollup.on != "self" or rollup.nothing is not None)
 
 
 def _touched(rollup: Rollup, changed: Changed, ruled: Set[str]) -> tuple[set[str], set[str]]:

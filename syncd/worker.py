@@ -228,7 +228,9 @@ class BellWorker(Worker):
 
 def run(settings: Settings, engine: Application | None = None, *, queue: str = jobs.QUEUE) -> int:
     """Work until SIGTERM or Ctrl-C; the exit code. Redis may come, go and be flushed meanwhile."""
-    jobs.bind(settings, engine or application.shipped())  # imports everything before the first fork
+    engine = engine or application.shipped()  # imports everything before the first fork
+    jobs.bind(settings, engine)
+    engine.warm(settings)
     _silence_rq()
     stop, outage = Stop(), Outage("redis", log)
     for signum in (signal.SIGTERM, signal.SIGINT):
