@@ -51,6 +51,7 @@ from mappings.plan import (
     Table,
     ValueLine,
     path_text,
+    paths_of,
 )
 from mappings.transforms import SHIPPED, Transform
 
@@ -311,17 +312,6 @@ def fact_of(text: str) -> Fact | None:
     if match[3]:
         return Fact("decimal", decimals=int(match[4]) if match[4] else None)
     return Fact(cast("Any", match[5]))
-
-
-def paths_of(line: LinePlan) -> tuple[Path, ...]:
-    """Where a line's values stand; () where another line or nothing holds them."""
-    match line:
-        case SlotsLine():
-            return tuple(p for slot in line.slots for p in ((slot.path,) if slot.path else slot.parts.values()))
-        case PrimaryLine() | ConstantLine():
-            return ()
-        case _:
-            return (line.path,)
 
 
 _SILENT = ("note", "description", "facts", "loses", "authority")
