@@ -553,7 +553,17 @@ class _Lines:
 
     def _value(self, head: Head, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         path = self._path(head, name_node, spec)
-        return None if path is None else self._value_at(head, path, name_node, spec)
+        if path is None:
+            return None
+        place = self.custom_place
+        named = [step for step in path if isinstance(step, Pick) and step.path == place.get("name")]
+        if named and path[: len(place["list"])] == place["list"]:
+            self.reader.fail(
+                spec["path"][1],
+                f"path: a custom field known by its name alone may come to mean another one; say"
+                f" `custom: {named[0].value}` with its `id`",
+            )
+        return self._value_at(head, path, name_node, spec)
 
     def _value_at(self, head: Head, path: Path, name_node: yaml.Node, spec: Entries) -> LinePlan | None:
         reader, field = self.reader, head.field
