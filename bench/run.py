@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import bench_mapping
 from tests.servers import Postgres
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,18 @@ def task(name: str, **given: Any) -> dict[str, Any]:
     )  # fmt: skip
     if done.returncode:
         raise Wrong(f"{name} failed: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def mapping() -> dict[str, Any]:
+    """What reading and writing a record through its mapping costs, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.bench_mapping", "--json"],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Wrong(f"mapping failed: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -149,6 +162,8 @@ def run(size: int, rounds: int, databases: list[str], million: bool) -> dict[str
                     report[database]["million"] = {
                         "seconds": round(large["seconds"], 1), "memory_mib": round(large["memory_mib"]),
                     }  # fmt: skip
+        tell("mapping")
+        report["mapping"] = mapping()
         tell("calls to the CRM")
         report["calls"] = task("calls", home=home, people=min(size, 1000))
         expect("write requests for new records", report["calls"]["create"], report["calls"]["least"])
@@ -184,6 +199,8 @@ def show(report: dict[str, Any]) -> None:
             print(f"  1,000,000 contacts     {r['million']['seconds']} s, {r['million']['memory_mib']} MiB [300]")
         for where, share in r["costs"]:
             print(f"    {share:6.1%}  {where}")
+    print("\nmapping a Clio contact")
+    bench_mapping.show(report["mapping"])
     calls = report["calls"]
     print(
         f"\nSalesforce, {calls['people']} records: {calls['create']} write requests for creating and"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mappings.cases import read_cases
+from mappings.differences import lines
 from mappings.language import MappingError, nearest
-from mappings.lines import lines
 from mappings.load import compiled, load, load_plan, load_text, shipped
 
 _OVERRIDES = re.compile(r"^overrides:[ \t]*([\w-]+)", re.MULTILINE)

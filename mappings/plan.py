@@ -321,3 +321,14 @@ def path_text(path: Path) -> str:
         elif step.path:
             text += f"[{'.'.join(step.path)}={step.value}]"
     return text
+
+
+def paths_of(line: LinePlan) -> tuple[Path, ...]:
+    """Where a line's values stand; () where another line or nothing holds them."""
+    match line:
+        case SlotsLine():
+            return tuple(p for slot in line.slots for p in ((slot.path,) if slot.path else slot.parts.values()))
+        case PrimaryLine() | ConstantLine():
+            return ()
+        case _:
+            return (line.path,)

@@ -34,6 +34,7 @@ from mappings.plan import (
     Stray,
     Table,
     ValueLine,
+    paths_of,
 )
 from mappings.splitting import SPLITTERS
 from mappings.transforms import UNREADABLE, Transform
@@ -142,13 +143,8 @@ def _text(value: Any, field: str) -> str:
     raise bad(field, "text", value)
 
 
-def _date(value: Any, field: str) -> str | None:
-    if type(value) is not str:
-        raise bad(field, "a date", value)
-    try:
-        return dates.day(value)
-    except ValueError:
-        raise Unreadable(field, "expected a date, found other text") from None
+def _no_date(field: str) -> Unreadable:
+    return Unreadable(field, "expected a date, found other text")
 
 
 def _decimal(value: Any, field: str) -> str:
@@ -188,16 +184,39 @@ def among(words: Any, table: Mapping[str, str]) -> str | None:
     return None
 
 
+_LOCAL = frozenset({"M", "NONE", "email_key", "phone_key", "street_key"})
+"""What a generated reader looks up again and again, and therefore keeps as defaults of its own."""
+
+
 class _Text:
-    """Python source under construction."""
+    """Python source under construction.
+
+    marks  from which of its lines on which field is read
+    outs   field -> the variable that holds what it reads as
+    roots  top-level property -> the variable that holds it already
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.marks: list[tuple[int, str]] = []
+        self.outs: dict[str, str] = {}
+        self.roots: dict[Any, str] = {}
         self.depth = 0
         self.constants: dict[str, Any] = {}
 
     def add(self, text: str) -> None:
         self.lines.extend("    " * self.depth + line for line in text.splitlines())
+
+    def out(self, field: str) -> str:
+        """The variable that holds what a field reads as; M as long as nothing is stated."""
+        return self.outs.setdefault(field, f"o{len(self.outs)}")
+
+    def mark(self, field: str) -> None:
+        self.marks.append((len(self.lines) + 1, field))
+
+    def field_at(self, line: int) -> str:
+        """Which field was being read at a line of the source. An error tells its place, so reading need not."""
+        return next((field for start, field in reversed(self.marks) if start <= line), "the record")
 
     def constant(self, value: Any) -> str:
         name = f"C{len(self.constants)}"
@@ -206,15 +225,28 @@ class _Text:
 
     def compiled(self, name: str, environment: Mapping[str, Any]) -> Callable[..., Any]:
         space = dict(environment) | self.constants
-        exec(compile("\n".join(self.lines) + "\n", f"<mapping {name}>", "exec"), space)  # noqa: S102 - see the module's first lines
+        kept = [name for name in space if name in _LOCAL or name in self.constants]
+        first = f"def generated(b, {', '.join(f'{name}={name}' for name in kept)}):" if kept else self.lines[0]
+        exec(compile("\n".join([first, *self.lines[1:]]) + "\n", f"<mapping {name}>", "exec"), space)  # noqa: S102 - see the module's first lines
         made: Callable[..., Any] = space["generated"]
         return made
 
 
-def _read(text: _Text, path: Path, variable: str, source: str = "b") -> None:
+def _together(text: _Text, source: str, reads: Mapping[str, tuple[str, str]]) -> None:
+    """Emit the reading of several properties: variable -> (property, what a missing one is).
+
+    Plain subscripts, and `get` only where one is missing: vendors nearly always send every property that was asked for.
+    """
+    text.add("try:")
+    text.add("\n".join(f"    {variable} = {source}[{name!r}]" for variable, (name, _) in reads.items()))
+    text.add("except KeyError:")
+    text.add("\n".join(f"    {var} = {source}.get({name!r}, {missing})" for var, (name, missing) in reads.items()))
+
+
+def _read(text: _Text, path: Path, variable: str) -> None:
     """Emit statements that leave the value at the path in the variable: MISSING or None if a step is so."""
     first, *rest = path
-    text.add(f"{variable} = {source}.get({first!r}, M)")
+    text.add(f"{variable} = {text.roots.get(first) or f'b.get({first!r}, M)'}")
     for step in rest:
         if isinstance(step, Index):
             then = f"at({variable}, {step.n})"
@@ -239,10 +271,11 @@ def table_words(table: Table) -> dict[Any, str]:
 
 def _value(text: _Text, line: ValueLine) -> None:
     name = line.head.field.name
+    out = text.out(name)
     _read(text, line.path, "v")
     if line.transform is not None:
         read = text.constant(through(line.transform))
-        text.add(f"if v is None or v == '': out[{name!r}] = None\nelif v is not M: out[{name!r}] = {read}(v, {name!r})")
+        text.add(f"if v is None or v == '': {out} = None\nelif v is not M: {out} = {read}(v, {name!r})")
         return
     if line.table is not None:
         _table(text, name, line.table)
@@ -251,70 +284,72 @@ def _value(text: _Text, line: ValueLine) -> None:
         case "text" | "email" | "phone":
             empty = f"None if v == {line.empty!r} else v or None" if line.empty is not None else "v or None"
             text.add(
-                f"if v.__class__ is str: out[{name!r}] = {empty}\n"
-                f"elif v is None: out[{name!r}] = None\n"
-                f"elif v is not M: out[{name!r}] = text(v, {name!r})"
+                f"if v.__class__ is str: {out} = {empty}\n"
+                f"elif v is None: {out} = None\n"
+                f"elif v is not M: {out} = text(v, {name!r})"
             )
         case "date":
             text.add(
-                f"if v:\n    d = v if v is M else date(v, {name!r})\n"
-                f"    if d is not M and d is not None: out[{name!r}] = d\n"
-                f"elif v is None or v == '': out[{name!r}] = None\n"
-                f"else: raise bad({name!r}, 'a date', v)"
+                f"if v.__class__ is str and v:\n    try: d = day(v)\n"
+                f"    except ValueError: raise no_date({name!r}) from None\n"
+                f"    if d is not None: {out} = d\n"
+                f"elif v is None or v == '': {out} = None\n"
+                f"elif v is not M: raise bad({name!r}, 'a date', v)"
             )
         case "instant":
-            text.add(f"if v is None or v == '': out[{name!r}] = None\nelif v is not M: out[{name!r}] = instant(v)")
+            text.add(f"if v is None or v == '': {out} = None\nelif v is not M: {out} = instant(v)")
         case "decimal":
             convert = f"decimal(v, {name!r})"
             if line.scale is not None:
                 convert = f"scaled(v, {name!r}, {line.scale}, {4 if line.decimals is None else line.decimals})"
-            text.add(f"if v is None or v == '': out[{name!r}] = None\nelif v is not M: out[{name!r}] = {convert}")
+            text.add(f"if v is None or v == '': {out} = None\nelif v is not M: {out} = {convert}")
         case "int":
-            text.add(
-                f"if v is None or v == '': out[{name!r}] = None\nelif v is not M: out[{name!r}] = integer(v, {name!r})"
-            )
+            text.add(f"if v is None or v == '': {out} = None\nelif v is not M: {out} = integer(v, {name!r})")
         case "bool":
             text.add(
-                f"if v is True or v is False: out[{name!r}] = {'not v' if line.negate else 'v'}\n"
-                f"elif v is None: out[{name!r}] = None\nelif v is not M: raise bad({name!r}, 'true or false', v)"
+                f"if v is True or v is False: {out} = {'not v' if line.negate else 'v'}\n"
+                f"elif v is None: {out} = None\nelif v is not M: raise bad({name!r}, 'true or false', v)"
             )
         case other:
             raise AssertionError(f"no reading for {other}")
 
 
 def _table(text: _Text, name: str, table: Table) -> None:
-    words = text.constant(table_words(table))
+    out, words = text.out(name), text.constant(table_words(table))
     if not table.has_fallback:
         otherwise = f"raise unlisted(v, {name!r})"
     elif table.fallback is None:
         otherwise = "pass"
     else:
-        otherwise = f"out[{name!r}] = {table.fallback!r}"
+        otherwise = f"{out} = {table.fallback!r}"
     text.add(
-        f"if v is not M:\n    e = {words}.get(v)\n    if e is not None: out[{name!r}] = e\n"
-        f"    elif v is None or v == '': out[{name!r}] = None\n    else: {otherwise}"
+        f"if v is not M:\n    e = {words}.get(v)\n    if e is not None: {out} = e\n"
+        f"    elif v is None or v == '': {out} = None\n    else: {otherwise}"
     )
 
 
 def _reference(text: _Text, line: ReferenceLine) -> None:
-    name, prefix = line.head.field.name, f"{line.resource}:"
+    name = line.head.field.name
+    out = text.out(name)
+    written = repr(f"{line.resource}:".replace("{", "{{").replace("}", "}}") + "{v}")
     _read(text, line.path, "v")
     if line.wrap is not None:
         text.add(f"if v is not M and v is not None: v = v.get({line.wrap!r}, M)")
     text.add(
-        f"if v is None or v == '': out[{name!r}] = None\n"
-        f"elif v.__class__ is int or v.__class__ is str: out[{name!r}] = {prefix!r} + str(v)\n"
+        f"if v is None or v == '': {out} = None\n"
+        f"elif v.__class__ is int or v.__class__ is str: {out} = f{written}\n"
         f"elif v is not M: raise bad({name!r}, 'an id', v)"
     )
 
 
 def _key(text: _Text, line: KeyLine) -> None:
     name, prefix = line.head.field.name, f"?{line.kind}.{line.key}="
+    out = text.out(name)
     _read(text, line.path, "v")
     text.add(
-        f"if v.__class__ is str: out[{name!r}] = {prefix!r} + v if v and not v.isspace() else None\n"
-        f"elif v is None: out[{name!r}] = None\n"
-        f"elif v is not M: out[{name!r}] = {prefix!r} + text(v, {name!r})"
+        f"if v.__class__ is str: {out} = {prefix!r} + v if v and not v.isspace() else None\n"
+        f"elif v is None: {out} = None\n"
+        f"elif v is not M: {out} = {prefix!r} + text(v, {name!r})"
     )
 
 
@@ -325,10 +360,10 @@ def _parts(text: _Text, path: Path, form: str, names: Iterable[str]) -> None:
     text.add("if v.__class__ is str:")
     text.add(f"    p = {splitter}(v)")
     for position, name in wanted:
-        text.add(f"    out[{name!r}] = p[{position}] or None")
+        text.add(f"    {text.out(name)} = p[{position}] or None")
     text.add("elif v is None:")
     for _, name in wanted:
-        text.add(f"    out[{name!r}] = None")
+        text.add(f"    {text.out(name)} = None")
     text.add(f"elif v is not M: raise bad({wanted[0][1]!r}, 'text', v)")
 
 
@@ -338,13 +373,11 @@ def _only(text: _Text, only: Mapping[str, tuple[Any, ...]]) -> None:
 
 
 def _item_label(text: _Text, label: Label | None) -> None:
+    """Emit l, the label of the entry whose own word is n."""
     if label is None:
         return
     words = text.constant(label_words(label))
-    if label.among:
-        text.add(f"l = among(i.get({label.key!r}), {words})")
-    else:
-        text.add(f"l = {words}.get(i.get({label.key!r}))")
+    text.add(f"l = among(n, {words})" if label.among else f"l = {words}.get(n)")
 
 
 def _address_item(text: _Text, name: str, reads: Iterable[tuple[str, str]], has: str) -> None:
@@ -364,43 +397,51 @@ def _list(text: _Text, line: ListLine, primary: str | None) -> None:
     text.add("if v is not M:\n    items = {}")
     text.depth += 1
     if primary is not None:
-        text.add("chosen = first = None")
+        text.add("chosen = None")
     text.add("for i in v or NONE:")
     text.depth += 1
     _only(text, line.only)
+    label_read = {"n": (line.label.key, "None")} if line.label is not None else {}
     if line.parts:
         variables = {part: f"s{n}" for n, part in enumerate(line.parts)}
-        for part, key in line.parts.items():
-            text.add(f"{variables[part]} = i.get({key!r}, M)")
-        _address_item(text, name, variables.items(), "True")
-        text.add("k = address_key(x)\nif k is not None and k not in items:")
-        text.depth += 1
+        reads = {variables[part]: (key, "M") for part, key in line.parts.items()}
+        _together(text, "i", reads | label_read)
+        # Nearly every address is text in all its parts: one dict display, and its key straight from two of them.
         _item_label(text, line.label)
+        values = ", ".join(f"{part!r}: {variable} or None" for part, variable in variables.items())
+        text.add("if " + " and ".join(f"{variable}.__class__ is str" for variable in variables.values()) + ":")
+        text.add(
+            f"    x = {{{values}}}"
+            if line.label is None
+            else f"    x = {{{values}}} if l is None else {{{values}, 'label': l}}"
+        )
+        text.add(f"    k = street_key({variables['street']}, {variables.get('postcode')})")
+        text.add("    if k is None: k = address_key(x)\nelse:")
+        text.depth += 1
+        _address_item(text, name, variables.items(), "True")
         if line.label is not None:
             text.add("if l is not None: x['label'] = l")
-        text.add("items[k] = x")
+        text.add("k = address_key(x)")
         text.depth -= 1
+        text.add("if k is not None and k not in items: items[k] = x")
     else:
+        read, write = (None, None) if primary is None or line.primary in (None, FIRST) else line.primary
+        reads = {"a": (line.value[0], "None")} if line.value and len(line.value) == 1 else {}
+        reads |= label_read | ({"g": (read, "None")} if read else {})
+        if reads:
+            _together(text, "i", reads)
         if not line.value:
             text.add("a = i")
-        elif len(line.value) == 1:
-            text.add(f"a = i.get({line.value[0]!r})")
-        else:
+        elif len(line.value) > 1:
             text.add(f"a = within(i, {line.value!r})\nif a is M: a = None")
         text.add("if a:")
         text.depth += 1
         text.add(f"k = {line.head.field.item}_key(a)\nif k is not None:")
         text.depth += 1
-        if primary is not None:
-            text.add("if first is None: first = a")
-        if primary is not None and line.primary not in (None, FIRST):
-            assert line.primary is not None
-            read, write = line.primary
-            flag = f"i.get({read!r})"
-            if read != write:
-                text.add(f"g = {flag}\nif g is None: g = i.get({write!r})\nif g and chosen is None: chosen = a")
-            else:
-                text.add(f"if chosen is None and {flag}: chosen = a")
+        if read and read != write:
+            text.add(f"if g is None: g = i.get({write!r})")
+        if read:
+            text.add("if g and chosen is None: chosen = a")
         text.add("if k not in items:")
         text.depth += 1
         _item_label(text, line.label)
@@ -410,9 +451,10 @@ def _list(text: _Text, line: ListLine, primary: str | None) -> None:
             text.add("items[k] = {'value': a} if l is None else {'value': a, 'label': l}")
         text.depth -= 3
     text.depth -= 1
-    text.add(f"out[{name!r}] = items")
+    text.add(f"{text.out(name)} = items")
     if primary is not None:
-        text.add(f"out[{primary!r}] = first if chosen is None else chosen")
+        text.add("if chosen is None and items: chosen = next(iter(items.values()))['value']")
+        text.add(f"{text.out(primary)} = chosen")
     text.depth -= 1
 
 
@@ -430,7 +472,7 @@ def _slots(text: _Text, line: SlotsLine) -> None:
             )
         else:
             _address_slot(text, name, slot)
-    text.add(f"if has: out[{name!r}] = items")
+    text.add(f"if has: {text.out(name)} = items")
 
 
 def _address_slot(text: _Text, name: str, slot: Slot) -> None:
@@ -450,7 +492,7 @@ def _emit(text: _Text, line: LinePlan, plan: RecordPlan, done: set[str]) -> None
     if name in done:
         return
     done.add(name)
-    text.add(f"f = {name!r}")
+    text.mark(name)
     depth = text.depth
     for path in line.head.unless:
         _read(text, path, "u")
@@ -464,7 +506,7 @@ def _emit(text: _Text, line: LinePlan, plan: RecordPlan, done: set[str]) -> None
         case ValueLine():
             _value(text, line)
         case ConstantLine():
-            text.add(f"out[{name!r}] = {line.value!r}")
+            text.add(f"{text.out(name)} = {line.value!r}")
         case ReferenceLine():
             _reference(text, line)
         case KeyLine():
@@ -485,7 +527,6 @@ def _emit(text: _Text, line: LinePlan, plan: RecordPlan, done: set[str]) -> None
             _slots(text, line)
         case PrimaryLine():
             pass
-    text.add("pass")
     text.depth = depth
 
 
@@ -512,13 +553,15 @@ def environment(normalizer: Normalizer) -> dict[str, Any]:
         "strayed": strayed,
         "among": among,
         "text": _text,
-        "date": _date,
+        "day": dates.day,
+        "no_date": _no_date,
         "instant": dates.instant,
         "decimal": _decimal,
         "scaled": _scaled,
         "integer": _integer,
         "email_key": normalizer.email_key,
         "phone_key": normalizer.phone_key,
+        "street_key": addresses.key,
         "address_key": _address_key,
     }
 
@@ -528,9 +571,23 @@ def reader_of(plan: RecordPlan, normalizer: Normalizer) -> tuple[Callable[[dict[
     text = _Text()
     text.add("def generated(b):")
     text.depth = 1
-    text.add("out = {}\nf = 'the record'\ntry:")
+    for line in plan.lines:
+        text.out(line.head.field.name)
+    if text.outs:
+        text.add(" = ".join(text.outs.values()) + " = M")
+    text.add("try:")
     text.depth = 2
-    text.add("pass")
+    if names := tuple(
+        dict.fromkeys(
+            path[0]
+            for line in plan.lines
+            for path in (*paths_of(line), *line.head.unless, *(c.path for c in line.head.when))
+        )
+    ):
+        _together(text, "b", {f"r{n}": (str(name), "M") for n, name in enumerate(names)})
+        text.roots = {name: f"r{n}" for n, name in enumerate(names)}
+    else:
+        text.add("pass")
     done: set[str] = set()
     for line in plan.lines:
         _emit(text, line, plan, done)
@@ -538,10 +595,17 @@ def reader_of(plan: RecordPlan, normalizer: Normalizer) -> tuple[Callable[[dict[
     text.add(
         "except Unreadable: raise\n"
         "except (AttributeError, TypeError, ValueError, KeyError) as error:\n"
-        "    raise Unreadable(f, f'the shape is not what the mapping expects ({type(error).__name__})') from None\n"
-        "return out"
+        "    field = field_at(error.__traceback__.tb_lineno)\n"
+        "    raise Unreadable(field, f'the shape is not what the mapping expects ({type(error).__name__})') from None"
     )
-    return text.compiled(f"{plan.resource} -> {plan.kind.name}", environment(normalizer)), "\n".join(text.lines)
+    # One dict display costs a third of as many assignments to a growing dict; nearly every record states every field.
+    shown = ", ".join(f"{name!r}: {variable}" for name, variable in text.outs.items())
+    if text.outs:
+        text.add("if " + " and ".join(f"{variable} is not M" for variable in text.outs.values()) + ":")
+        text.add(f"    return {{{shown}}}")
+    text.add(f"return {{name: value for name, value in {{{shown}}}.items() if value is not M}}")
+    space = environment(normalizer) | {"field_at": text.field_at}
+    return text.compiled(f"{plan.resource} -> {plan.kind.name}", space), "\n".join(text.lines)
 
 
 def condition_of(when: Iterable[Condition]) -> Callable[[dict[str, Any]], bool]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import delete, select
 
-from mappings.lines import Key, Line, lines, shipped_lines
+from mappings.differences import Key, Line, lines, shipped_lines
 from syncd.clock import iso
 from syncd.store.database import reading, upsert_rows
 from syncd.store.tables import connections, mapping_bases

@@ -29,6 +29,8 @@ def test_a_quick_run_does_the_work_right() -> None:
         assert found["requests"] == {"full": 10, "again": 10, "idle": 1, "some": 1}
         assert found["changed"] == 20
         assert len(found["costs"]) == 5
+    assert report["mapping"]["get_to_hand"] > 0
+    assert all(cost > 0 for cost in report["mapping"]["microseconds"].values())
     calls = report["calls"]
     assert calls["create"] == calls["update"] == calls["least"] == -(-calls["people"] // 200)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mappings.cases import read_cases, run, run_shipped, shipped_cases
+from mappings.differences import lines, shipped_lines
 from mappings.language import MappingError
-from mappings.lines import lines, shipped_lines
 from mappings.load import load, shipped
 
 HEAD = "connector: clio\ncases:\n"
