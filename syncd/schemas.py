@@ -86,7 +86,7 @@ def compare(connection: str, resource: str, pinned: Fields, seen: Fields, used: 
                 named,
                 f"{fields} {verb} neither read nor written here, and {stay} unchanged everywhere else;"
                 " all other fields keep syncing.",
-                _remedy(connection, path, pinned, seen, was=was),
+                _remedy(connection, path, pinned, seen, was=was, is_slot=all(user.is_slot for user in users)),
             )  # fmt: skip
             continue
         before, now = pinned.get(path), seen.get(path)
@@ -129,17 +129,16 @@ def _altered(
         )
 
 
-def _remedy(connection: str, path: str, pinned: Fields, seen: Fields, *, was: bool) -> str:
+def _remedy(connection: str, path: str, pinned: Fields, seen: Fields, *, was: bool, is_slot: bool) -> str:
     if not was:
         close = difflib.get_close_matches(path, list(seen), n=1, cutoff=0.6)
         return f"Make the field, let this account see it, or correct the line{_meant(close)}."
     old = next((pinned[each] for each in pinned if is_there(path, (each,))), None)
     heirs = [e.path for e in seen.values() if old is not None and (e.label, e.type) == (old.label, old.type)]
     heir = f" If {heirs[0]} took its place, name that in the line." if heirs else ""
-    return (
-        f"Restore it, or let this account see it again.{heir} If it is meant to be gone, take the line out (off), then:"
-        f" syncd connect inspect {connection} --pin"
-    )
+    command = f"syncd connect inspect {connection} --pin"
+    accept = f"{command} (the set goes on without it)" if is_slot else f"take the line out (off), then {command}"
+    return f"Restore it, or let this account see it again.{heir} If it is meant to be gone: {accept}"
 
 
 def _meant(close: Sequence[str]) -> str:
@@ -178,7 +177,11 @@ def look(
             raise
         log.warning("fields_not_told", connection=connection, resource=resource, error=type(error).__name__)
         return False
-    return _note(app, world, connection, resource, {each.path: each for each in found}, row, pin_by, always=bool(every))
+    seen = {each.path: each for each in found}
+    moved = _note(app, world, connection, resource, seen, row, pin_by, always=bool(every))
+    if moved and not at_once:  # a command tells it in its own words
+        log.info("fields_moved", connection=connection, resource=resource)
+    return moved
 
 
 def _note(
@@ -223,8 +226,6 @@ def _note(
             if back:
                 here = (turns.c.connection == connection, turns.c.resource == resource)
                 sql.execute(update(turns).where(*here).values(pull_due_at=now))
-    if "drift" in changed and (drift or row is not None):
-        log.warning("fields_changed", connection=connection, resource=resource, drift=len(drift), off=len(off))
     return was_off != off or bool(back - waiting)
 
 
@@ -235,6 +236,7 @@ def asking(app: App, world: World, connector: Connector, lease: Lease) -> Callab
 
     def ask() -> None:
         if look(app, world, connector, lease.connection, lease.resource, at_once=True):
+            log.info("fields_moved", connection=lease.connection, resource=lease.resource)
             raise SchemaMoved
 
     return ask
