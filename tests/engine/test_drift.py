@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from connectors.contract import VendorField
+from mappings.lines import shipped_lines
 from mappings.load import load
 from syncd import schemas
 from syncd.connecting import open_connection
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 PLAIN = tuple(VendorField(name, name, "text") for name in load("memory").of("people")[0].vendor_fields)
+TITLE = shipped_lines("memory")["people", "person", "title"].where
 NUMBER = VendorField("custom[id=7].value", "Client number", "text", id="7", custom=True)
 PICKED = """
 overrides: memory
@@ -83,7 +85,7 @@ def test_a_vanished_field_is_cleared_nowhere_and_the_others_keep_syncing(office:
     }  # fmt: skip
     assert "title" not in office.one("a")
     (told,) = drift(office)
-    assert (told["change"], told["field"], told["lines"]) == ("gone", "title", ["memory.yaml:17 person.title"])
+    assert (told["change"], told["field"], told["lines"]) == ("gone", "title", [f"{TITLE} person.title"])
     assert "person.title is neither read nor written here" in told["effect"]
     assert "syncd connect inspect a --pin" in told["remedy"]
 
