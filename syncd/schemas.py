@@ -22,7 +22,7 @@ from mappings.places import Place, is_there
 from syncd import logs
 from syncd.clock import from_iso, iso
 from syncd.store.database import reading, upsert_rows
-from syncd.store.tables import schemas, turns
+from syncd.store.tables import meta, schemas, turns
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Change = Literal["gone", "unknown", "retyped", "renamed", "choices", "locked"]
 NOBODY = "syncd"
+IN_VAIN = "fields-not-told:"
+ASK_AGAIN = timedelta(hours=1)
 log = logs.get("schemas")
 
 
@@ -168,13 +170,20 @@ def look(
         return False
     row = stored(app, connection, resource)
     every = timedelta(seconds=connector.spec.facts.describe_every_s)
-    if row is not None and not at_once and every and app.clock.now() < from_iso(row["seen_at"]) + every:
+    now = app.clock.now()
+    if (
+        every
+        and not at_once
+        and (_is_in_vain(app, connection, resource) or (row and now < from_iso(row["seen_at"]) + every))
+    ):
         return False
     try:
         found = describe(resource)
     except SyncError as error:
         if at_once:
             raise
+        if every:
+            _ask_later(app, connection, resource)
         log.warning("fields_not_told", connection=connection, resource=resource, error=type(error).__name__)
         return False
     seen = {each.path: each for each in found}
@@ -229,6 +238,19 @@ def _note(
     return was_off != off or bool(back - waiting)
 
 
+def _ask_later(app: App, connection: str, resource: str) -> None:
+    """The account may not see its own fields, say: asking at every turn would cost requests and tell nothing new."""
+    row = (f"{IN_VAIN}{connection}/{resource}", iso(app.clock.now() + ASK_AGAIN))
+    with app.engine.begin() as sql:
+        upsert_rows(sql, meta, ("name", "value"), [row])
+
+
+def _is_in_vain(app: App, connection: str, resource: str) -> bool:
+    with reading(app.engine) as sql:
+        until = sql.execute(select(meta.c.value).where(meta.c.name == f"{IN_VAIN}{connection}/{resource}")).scalar()
+    return until is not None and iso(app.clock.now()) < until
+
+
 def asking(app: App, world: World, connector: Connector, lease: Lease) -> Callable[[], None] | None:
     """To be called before vanished values are believed: raises SchemaMoved when their fields vanished with them."""
     if Capabilities.of(connector).describe is None:
@@ -254,6 +276,7 @@ def read_again(sql: Connection, connection: str, resource: str, names: frozenset
 def forget(sql: Connection, connection: str) -> None:
     """The connection goes, and with it what was pinned."""
     sql.execute(delete(schemas).where(schemas.c.connection == connection))
+    sql.execute(delete(meta).where(meta.c.name.like(f"{IN_VAIN}{connection}/%")))
 
 
 # --- telling -------------------------------------------------------------------------------------------------------

@@ -259,6 +259,20 @@ def test_a_custom_field_of_clio_that_is_deleted_clears_nothing(simple: Installat
         assert clio.tables["contacts"][str(row["id"])]["first_name"] == "Anna", "the rest is still written"
 
 
+def test_an_account_that_may_not_see_its_custom_fields_syncs_all_the_same(simple: Installation) -> None:
+    with ClioSandbox(size=3) as clio:
+        clio.forbidden.add("custom_fields")
+        simple.add("clio", "clio", clio_settings(clio))
+        assert simple.run("sync", "--once").code == 0
+        asked = sum("custom_fields" in each.path for each in clio.log)
+        for _ in range(3):
+            assert simple.run("sync", "--once").code == 0
+        assert sum("custom_fields" in each.path for each in clio.log) == asked, "not at every turn"
+        told = simple.run("connect", "check", "clio")
+        assert (told.code, "which fields there are could not be read" in told.text) == (0, True)
+        assert simple.status()["connections"][0]["resources"][2]["records"] > 0
+
+
 # --- the mapping commands --------------------------------------------------------------------------------------------
 
 
