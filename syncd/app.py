@@ -46,6 +46,7 @@ class Member:
     """One connection as configured, with its mapping as far as the vendor has the fields for it.
 
     places    what the lines of the whole mapping use, also lines that are off
+    off       resource -> places that are not there, and whether they once were
     returned  resource -> canonical fields that came back after having been away, until everything was read again
     """
 
@@ -57,6 +58,7 @@ class Member:
     settings: Mapping[str, str]
     mapping: ConnectorMapping
     places: tuple[Place, ...] = ()
+    off: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     returned: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
@@ -205,6 +207,7 @@ class App:
                 settings=json.loads(row["settings"]),
                 mapping=mapping,
                 places=used,
+                off=off,
                 returned={
                     each.resource: frozenset(json.loads(each.returned))
                     for each in apart

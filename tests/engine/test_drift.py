@@ -10,7 +10,7 @@ from sqlalchemy import select
 from connectors.contract import VendorField
 from mappings.lines import shipped_lines
 from mappings.load import load
-from syncd import schemas
+from syncd import connections, schemas
 from syncd.connecting import open_connection
 from syncd.status import status
 from syncd.store.database import reading
@@ -244,3 +244,22 @@ def test_a_field_made_after_the_pin_is_no_drift_and_its_end_is(office: Office) -
     vendor.admin_sets_fields("people", without("suffix"))
     office.settle()
     assert [(each["field"], each["change"]) for each in drift(office)] == [("suffix", "gone")]
+
+
+@pytest.mark.slow
+def test_when_most_fields_are_gone_at_once_the_connection_stops(office: Office) -> None:
+    """New people without names would be made in all other systems."""
+    vendor, _ = pair(office)
+    vendor.admin_sets_fields("people", PLAIN[:3])
+    office.new("a", {"title": "Partner"})
+    office.round()
+    row = next(each for each in status(office.app)["connections"] if each["name"] == "a")
+    assert row["mode"] == "stopped"
+    assert "mapped fields of people are gone" in row["problem"]
+    assert "syncd connect inspect a --pin" in row["remedy"]
+    assert len(office.held("b")) == 1
+    vendor.admin_sets_fields("people", PLAIN)
+    connections.check(office.app, "a")
+    office.settle()
+    assert len(office.held("b")) == 2
+    assert {body.get("family_name") for body in office.held("b").values()} == {"Doe", None}
