@@ -42,6 +42,7 @@ class Place:
     where       the line, "salesforce.yaml:43"
     kept_apart  the value is an entry of a list that vendors send without empty entries, so that a field that has
                 vanished looks like an empty one
+    is_slot     one of several places of a set, which can go on without it
     """
 
     resource: str
@@ -51,6 +52,7 @@ class Place:
     where: str
     direction: Direction
     kept_apart: bool = False
+    is_slot: bool = False
 
 
 def places(plan: FilePlan) -> tuple[Place, ...]:
@@ -64,6 +66,7 @@ def places(plan: FilePlan) -> tuple[Place, ...]:
             line.head.where,
             line.head.direction,
             any(isinstance(step, Pick) for step in path),
+            isinstance(line, SlotsLine) and path != line.head.unless,
         )
         for record in plan.records
         for line in record.lines

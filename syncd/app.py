@@ -51,6 +51,7 @@ class Member:
     """One connection as configured, with its mapping as far as the vendor has the fields for it.
 
     places    what the lines of the whole mapping use, also lines that are off
+    off       resource -> places that are not there, and whether they once were
     returned  resource -> canonical fields that came back after having been away, until everything was read again
     """
 
@@ -62,6 +63,7 @@ class Member:
     settings: Mapping[str, str]
     mapping: ConnectorMapping
     places: tuple[Place, ...] = ()
+    off: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     returned: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
@@ -225,6 +227,7 @@ class App:
                 settings=json.loads(row["settings"]),
                 mapping=mapping,
                 places=used,
+                off={each.resource: json.loads(each.off) for each in mine},
                 returned={each.resource: frozenset(json.loads(each.returned)) for each in mine},
             )
         _, clashes = authorities({name: member.mapping for name, member in members.items()})

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from syncd.clock import iso
-from syncd.connecting import open_connection
+from syncd.connecting import choose, open_connection
 from syncd.once import wait_for_lease
 from syncd.pull import read_dead_again
 from syncd.reconcile import Reconciler
+from syncd.schemas import look
 from syncd.store.database import reading
 from syncd.store.tables import dead_letters, intents
 
@@ -68,6 +69,9 @@ def retry(app: App, connection: str | None = None) -> dict[str, int]:
         lease = wait_for_lease(app, (place.connection, place.resource))
         talking = open_connection(app, place.connection, world.members[place.connection].mapping)
         try:
+            if look(app, world, talking.connector, place.connection, place.resource, at_once=True):
+                world = app.world()
+                choose(talking.connector, world.members[place.connection].mapping)
             reconciler = Reconciler(app, world, place.connection, place.resource, lease)
             still += read_dead_again(app, talking.connector, reconciler)
         finally:

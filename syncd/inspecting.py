@@ -161,7 +161,7 @@ def _stored(app: App, member: Member, resource: str, most: int) -> list[dict[str
 
 def _observed(bodies: Sequence[dict[str, Any]]) -> Iterator[VendorField]:
     """Top-level properties of records, where no description says which there are."""
-    names = dict.fromkeys(name for body in bodies for name in body)
+    names = dict.fromkeys(name for body in bodies for name in body if re.fullmatch(r"[A-Za-z_]\w*", name))
     for name in names:
         values = [body[name] for body in bodies if body.get(name) not in (None, "", [], {})]
         yield VendorField(name, name.replace("_", " ").capitalize(), _seen_type(values))
@@ -189,12 +189,12 @@ def _proposal(member: Member, resources: Sequence[Mapping[str, Any]]) -> str:
 def _blocks(member: Member, resource: Mapping[str, Any]) -> Iterator[str]:
     unmapped = [field for field in resource["fields"] if not field["lines"] and field["type"] in TAKES]
     lenses = member.mapping.of(resource["resource"])
-    off = {place.field for place in member.places if place.resource == resource["resource"]}
+    used = {(place.kind, place.field) for place in member.places if place.resource == resource["resource"]}
     for lens in lenses:
         free = [
             Free(lens.kind, field)
             for name, field in KINDS[lens.kind].fields.items()
-            if name not in lens.lines and name not in off and not field.rollup
+            if name not in lens.lines and (lens.kind, name) not in used and not field.rollup
         ]
         taken = [KINDS[lens.kind].fields[name] for name in lens.lines]
         lines = list(_lines(unmapped, free, taken))

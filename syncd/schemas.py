@@ -22,7 +22,7 @@ from mappings.places import Place, is_there
 from syncd import logs
 from syncd.clock import from_iso, iso
 from syncd.store.database import reading, upsert_rows
-from syncd.store.tables import schemas, turns
+from syncd.store.tables import meta, schemas, turns
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Change = Literal["gone", "unknown", "retyped", "renamed", "choices", "locked"]
 NOBODY = "syncd"
+IN_VAIN = "fields-not-told:"
+ASK_AGAIN = timedelta(hours=1)
 log = logs.get("schemas")
 
 
@@ -86,7 +88,7 @@ def compare(connection: str, resource: str, pinned: Fields, seen: Fields, used: 
                 named,
                 f"{fields} {verb} neither read nor written here, and {stay} unchanged everywhere else;"
                 " all other fields keep syncing.",
-                _remedy(connection, path, pinned, seen, was=was),
+                _remedy(connection, path, pinned, seen, was=was, is_slot=all(user.is_slot for user in users)),
             )  # fmt: skip
             continue
         before, now = pinned.get(path), seen.get(path)
@@ -129,17 +131,16 @@ def _altered(
         )
 
 
-def _remedy(connection: str, path: str, pinned: Fields, seen: Fields, *, was: bool) -> str:
+def _remedy(connection: str, path: str, pinned: Fields, seen: Fields, *, was: bool, is_slot: bool) -> str:
     if not was:
         close = difflib.get_close_matches(path, list(seen), n=1, cutoff=0.6)
         return f"Make the field, let this account see it, or correct the line{_meant(close)}."
     old = next((pinned[each] for each in pinned if is_there(path, (each,))), None)
     heirs = [e.path for e in seen.values() if old is not None and (e.label, e.type) == (old.label, old.type)]
     heir = f" If {heirs[0]} took its place, name that in the line." if heirs else ""
-    return (
-        f"Restore it, or let this account see it again.{heir} If it is meant to be gone, take the line out (off), then:"
-        f" syncd connect inspect {connection} --pin"
-    )
+    command = f"syncd connect inspect {connection} --pin"
+    accept = f"{command} (the set goes on without it)" if is_slot else f"take the line out (off), then {command}"
+    return f"Restore it, or let this account see it again.{heir} If it is meant to be gone: {accept}"
 
 
 def _meant(close: Sequence[str]) -> str:
@@ -169,16 +170,27 @@ def look(
         return False
     row = stored(app, connection, resource)
     every = timedelta(seconds=connector.spec.facts.describe_every_s)
-    if row is not None and not at_once and every and app.clock.now() < from_iso(row["seen_at"]) + every:
+    now = app.clock.now()
+    if (
+        every
+        and not at_once
+        and (_is_in_vain(app, connection, resource) or (row and now < from_iso(row["seen_at"]) + every))
+    ):
         return False
     try:
         found = describe(resource)
     except SyncError as error:
         if at_once:
             raise
+        if every:
+            _ask_later(app, connection, resource)
         log.warning("fields_not_told", connection=connection, resource=resource, error=type(error).__name__)
         return False
-    return _note(app, world, connection, resource, {each.path: each for each in found}, row, pin_by, always=bool(every))
+    seen = {each.path: each for each in found}
+    moved = _note(app, world, connection, resource, seen, row, pin_by, always=bool(every))
+    if moved and not at_once:  # a command tells it in its own words
+        log.info("fields_moved", connection=connection, resource=resource)
+    return moved
 
 
 def _note(
@@ -223,9 +235,20 @@ def _note(
             if back:
                 here = (turns.c.connection == connection, turns.c.resource == resource)
                 sql.execute(update(turns).where(*here).values(pull_due_at=now))
-    if "drift" in changed and (drift or row is not None):
-        log.warning("fields_changed", connection=connection, resource=resource, drift=len(drift), off=len(off))
     return was_off != off or bool(back - waiting)
+
+
+def _ask_later(app: App, connection: str, resource: str) -> None:
+    """The account may not see its own fields, say: asking at every turn would cost requests and tell nothing new."""
+    row = (f"{IN_VAIN}{connection}/{resource}", iso(app.clock.now() + ASK_AGAIN))
+    with app.engine.begin() as sql:
+        upsert_rows(sql, meta, ("name", "value"), [row])
+
+
+def _is_in_vain(app: App, connection: str, resource: str) -> bool:
+    with reading(app.engine) as sql:
+        until = sql.execute(select(meta.c.value).where(meta.c.name == f"{IN_VAIN}{connection}/{resource}")).scalar()
+    return until is not None and iso(app.clock.now()) < until
 
 
 def asking(app: App, world: World, connector: Connector, lease: Lease) -> Callable[[], None] | None:
@@ -235,6 +258,7 @@ def asking(app: App, world: World, connector: Connector, lease: Lease) -> Callab
 
     def ask() -> None:
         if look(app, world, connector, lease.connection, lease.resource, at_once=True):
+            log.info("fields_moved", connection=lease.connection, resource=lease.resource)
             raise SchemaMoved
 
     return ask
@@ -252,6 +276,7 @@ def read_again(sql: Connection, connection: str, resource: str, names: frozenset
 def forget(sql: Connection, connection: str) -> None:
     """The connection goes, and with it what was pinned."""
     sql.execute(delete(schemas).where(schemas.c.connection == connection))
+    sql.execute(delete(meta).where(meta.c.name.like(f"{IN_VAIN}{connection}/%")))
 
 
 # --- telling -------------------------------------------------------------------------------------------------------

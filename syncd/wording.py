@@ -357,6 +357,10 @@ def inspected(found: Mapping[str, Any], *, every: bool) -> Iterator[Part]:
             locked = "" if field["writable"] else "\n[dim]read only[/dim]"
             path = f"[cyan]{escape(field['path'])}[/cyan]" if field["custom"] else escape(field["path"])
             made.add_row(path + label, escape(_type(field)) + locked, escape(_example(field)), lines)
+        if not fields:
+            yield "No record of it has been read yet."
+            yield ""
+            continue
         yield made
         if len(shown) < len(fields):
             left = counted(len(fields) - len(shown), "standard field is", "standard fields are")

@@ -19,6 +19,7 @@ from connectors.contract import Capabilities
 from connectors.errors import (
     CursorExpired,
     Misconfigured,
+    MissingPermission,
     NeedsPerson,
     RateLimited,
     ReconnectNeeded,
@@ -172,6 +173,7 @@ def _steps(app: App, lease: Lease, *, until: datetime | None, pull_only: bool, a
             world = app.world()
             member = _member(world, lease)
             choose(talking.connector, member.mapping)
+        _stop_if_mostly_gone(member, lease.resource)
         pulled_once = bool(row["pulled_once"])
         if member.writes and pulled_once:
             if not pull_only and writes_blindly(talking.connector):
@@ -205,6 +207,22 @@ def _member(world: World, lease: Lease) -> Member:
             remedy=f"Correct the mapping, then: syncd connect check {lease.connection}",
         )
     return member
+
+
+def _stop_if_mostly_gone(member: Member, resource: str) -> None:
+    """One vanished field is the firm's business; most of them at once is a right taken away, and new records without
+    them would be strangers everywhere."""
+    off = member.off.get(resource, {})
+    for kind in {place.kind for place in member.places if place.resource == resource} if off else ():
+        used = [place for place in member.places if (place.resource, place.kind) == (resource, kind)]
+        lost = {place.field for place in used if off.get(place.path)}
+        mapped = {place.field for place in used}
+        if 2 * len(lost) > len(mapped):
+            remedy = "Let this account see them again. If they are meant to be gone:"
+            raise MissingPermission(
+                f"{len(lost)} of {len(mapped)} mapped fields of {resource} are gone.",
+                remedy=f"{remedy} syncd connect inspect {member.name} --pin, then: syncd connect check {member.name}",
+            )
 
 
 def writes_blindly(connector: Connector) -> bool:

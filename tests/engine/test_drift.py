@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from connectors.contract import VendorField
+from mappings.lines import shipped_lines
 from mappings.load import load
-from syncd import schemas
+from syncd import connections, schemas
 from syncd.connecting import open_connection
 from syncd.status import status
 from syncd.store.database import reading
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 PLAIN = tuple(VendorField(name, name, "text") for name in load("memory").of("people")[0].vendor_fields)
+TITLE = shipped_lines("memory")["people", "person", "title"].where
 NUMBER = VendorField("custom[id=7].value", "Client number", "text", id="7", custom=True)
 PICKED = """
 overrides: memory
@@ -83,7 +85,7 @@ def test_a_vanished_field_is_cleared_nowhere_and_the_others_keep_syncing(office:
     }  # fmt: skip
     assert "title" not in office.one("a")
     (told,) = drift(office)
-    assert (told["change"], told["field"], told["lines"]) == ("gone", "title", ["memory.yaml:17 person.title"])
+    assert (told["change"], told["field"], told["lines"]) == ("gone", "title", [f"{TITLE} person.title"])
     assert "person.title is neither read nor written here" in told["effect"]
     assert "syncd connect inspect a --pin" in told["remedy"]
 
@@ -242,3 +244,22 @@ def test_a_field_made_after_the_pin_is_no_drift_and_its_end_is(office: Office) -
     vendor.admin_sets_fields("people", without("suffix"))
     office.settle()
     assert [(each["field"], each["change"]) for each in drift(office)] == [("suffix", "gone")]
+
+
+@pytest.mark.slow
+def test_when_most_fields_are_gone_at_once_the_connection_stops(office: Office) -> None:
+    """New people without names would be made in all other systems."""
+    vendor, _ = pair(office)
+    vendor.admin_sets_fields("people", PLAIN[:3])
+    office.new("a", {"title": "Partner"})
+    office.round()
+    row = next(each for each in status(office.app)["connections"] if each["name"] == "a")
+    assert row["mode"] == "stopped"
+    assert "mapped fields of people are gone" in row["problem"]
+    assert "syncd connect inspect a --pin" in row["remedy"]
+    assert len(office.held("b")) == 1
+    vendor.admin_sets_fields("people", PLAIN)
+    connections.check(office.app, "a")
+    office.settle()
+    assert len(office.held("b")) == 2
+    assert {body.get("family_name") for body in office.held("b").values()} == {"Doe", None}
