@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 from types import MappingProxyType
@@ -378,17 +378,7 @@ def _read_firm(path: Path, mistakes: list[Mistake], *, listen: Listen | None, wo
     mistakes += (what for _, what in sorted(reader.mistakes, key=lambda found: found[0]))
     if firm is None or reader.mistakes:
         return None
-    return Firm(
-        name=firm.name,
-        region=firm.region,
-        authority=firm.authority,
-        rules=firm.rules,
-        poll_s=firm.poll_s,
-        workers=workers if workers is not None else firm.workers,
-        listen=listen or firm.listen,
-        matrix=firm.matrix,
-        deletions=firm.deletions,
-    )
+    return replace(firm, workers=workers if workers is not None else firm.workers, listen=listen or firm.listen)
 
 
 class _FirmReader:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Changed = Mapping[str, tuple[str, "Values", "Values"]]
 """canonical id -> kind, golden values before and after."""
+ByKind = dict[str, list[tuple[str, "Values", "Values"]]]
 Totals = dict[str, dict[str, Any]]
 """canonical id -> field -> its new total; None takes the total back."""
 
@@ -38,17 +39,17 @@ def changed_totals(sql: Connection, rollups: Sequence[Rollup], changed: Changed,
 
     ruled  records whose status or links changed, so that they count differently whatever their values
     """
+    by_kind: ByKind = {}
+    for canonical, (kind, before, after) in changed.items():
+        by_kind.setdefault(kind, []).append((canonical, before, after))
     found: Totals = {}
     wanted = []
-    kinds = {kind for kind, _, _ in changed.values()}
     for rollup in rollups:
-        if not _concerns(rollup, kinds):
-            continue
-        parents, orphans = _touched(rollup, changed, ruled)
-        wanted.append((rollup, parents))
+        parents = _fed(rollup, by_kind, ruled)
+        moved, orphans = _moved(rollup, by_kind.get(rollup.kind, ()))
+        wanted.append((rollup, parents | moved))
         for canonical in orphans:
-            if changed[canonical][2].get(rollup.field) is not None:
-                found.setdefault(canonical, {})[rollup.field] = None
+            found.setdefault(canonical, {})[rollup.field] = None
     for canonical, totals in _compute(sql, wanted, year).items():
         found.setdefault(canonical, {}).update(totals)
     return found
@@ -69,37 +70,42 @@ def all_totals(sql: Connection, rollups: Iterable[Rollup], ids: Iterable[str], y
     return _compute(sql, pairs, year)
 
 
-def _concerns(rollup: Rollup, kinds: Set[str]) -> bool:
-    """Whether changes of records of these kinds can matter to it at all: most pages hold one kind."""
-    if any(source.kind in kinds for source in rollup.sources):
-        return True
-    return rollup.kind in kinds and (rollup.on != "self" or rollup.nothing is not None)
-
-
-def _touched(rollup: Rollup, changed: Changed, ruled: Set[str]) -> tuple[set[str], set[str]]:
-    """(what sources and targets both lead to, where the total must be found again; targets that lead nowhere now)"""
+def _fed(rollup: Rollup, by_kind: ByKind, ruled: Set[str]) -> set[str]:
+    """What changed sources lead to, or led to."""
     parents: set[str] = set()
-    orphans: set[str] = set()
-    for canonical, (kind, before, after) in changed.items():
-        for source in rollup.sources:
-            if kind == source.kind and (canonical in ruled or _matters(source, before, after)):
-                parents.update(p for p in (before.get(source.via), after.get(source.via)) if p is not None)
-        if kind != rollup.kind:
-            continue
-        if rollup.on == "self":
-            # Nothing leads yet to a record that was just made: what refers to it is settled after it.
-            if not before and rollup.nothing is not None:
-                parents.add(canonical)
-        elif before.get(rollup.on) != after.get(rollup.on):
-            parent = after.get(rollup.on)
-            (orphans if parent is None else parents).add(canonical if parent is None else parent)
-    return parents, orphans
+    for source in rollup.sources:
+        via, reads = source.via, source.reads
+        for canonical, before, after in by_kind.get(source.kind, ()):
+            one, other = before.get(via), after.get(via)
+            if (one is None and other is None) or not (canonical in ruled or _matters(source, reads, before, after)):
+                continue
+            parents.update(parent for parent in (one, other) if parent is not None)
+    return parents
 
 
-def _matters(source: Source, before: Values, after: Values) -> bool:
+def _matters(source: Source, reads: Set[str], before: Values, after: Values) -> bool:
     if source.field and before.get(source.field) is None and after.get(source.field) is None:
         return False
-    return any(before.get(name) != after.get(name) for name in source.reads)
+    return any(before.get(name) != after.get(name) for name in reads)
+
+
+def _moved(rollup: Rollup, changed: Iterable[tuple[str, Values, Values]]) -> tuple[set[str], set[str]]:
+    """(what targets lead to for the first time, targets that lead nowhere any more but still show a total)"""
+    parents: set[str] = set()
+    orphans: set[str] = set()
+    if rollup.on == "self":
+        # Nothing leads yet to a record that was just made: what refers to it is settled after it.
+        return (
+            set() if rollup.nothing is None else {canonical for canonical, before, _ in changed if not before}
+        ), orphans
+    for canonical, before, after in changed:
+        parent = after.get(rollup.on)
+        if parent is None:
+            if after.get(rollup.field) is not None:
+                orphans.add(canonical)
+        elif before.get(rollup.on) != parent:
+            parents.add(parent)
+    return parents, orphans
 
 
 def _compute(sql: Connection, wanted: Sequence[tuple[Rollup, Set[str]]], year: int) -> Totals:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from connectors.contract import VendorField
-from mappings.lines import shipped_lines
+from mappings.differences import shipped_lines
 from mappings.load import load
 from syncd import connections, schemas
 from syncd.connecting import open_connection

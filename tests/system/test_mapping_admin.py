@@ -16,7 +16,7 @@ from sqlalchemy import update
 from connectors.clio.sandbox import ClioSandbox
 from connectors.memory import MemoryVendor
 from connectors.salesforce.sandbox import SalesforceSandbox
-from mappings.lines import shipped_lines
+from mappings.differences import shipped_lines
 from syncd import previewing, wording
 from syncd.store.database import reading
 from syncd.store.tables import conflicts, identity_keys, intents, links, mapping_bases, records

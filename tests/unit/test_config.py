@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -223,6 +224,8 @@ def test_a_rule_by_authority_needs_one(home: Path) -> None:
         ("name: A\n---\nname: B\n", "firm.yaml:2: this is not YAML: but found another document"),
         ("name: ''\n", "firm.yaml:1: expected the firm's name on one line (1 to 200 characters), found \"\""),
         ("name: A\n? [a]\n: 1\n", "firm.yaml:2: expected the name of a setting, found a list"),
+        ("name: A\ntime_zone: America/New_Yrok\n", "firm.yaml:2: expected a time zone such as America/New_York, "
+         'found "America/New_Yrok"; did you mean America/New_York?'),
         ("name: A\nlisten: 0.0.0.0:99999\n", "firm.yaml:2: expected host:port such as 127.0.0.1:8620, "
          'found "0.0.0.0:99999"'),
     ],
@@ -443,3 +446,11 @@ def test_unreadable_firm_file_is_told_in_words(home: Path) -> None:
     (home / "firm.yaml").unlink()
     (home / "firm.yaml").mkdir()
     assert mistakes_of(home) == [f"firm.yaml: cannot be read: {os.strerror(21)}"]
+
+
+def test_the_firms_calendar_is_that_of_its_zone(home: Path) -> None:
+    (home / "firm.yaml").write_text("name: A\n")
+    assert load_settings(home, {}).firm.zone is UTC
+    (home / "firm.yaml").write_text("name: A\ntime_zone: Pacific/Auckland\n")
+    eve = datetime(2026, 12, 31, 11, 0, tzinfo=UTC)
+    assert eve.astimezone(load_settings(home, {}).firm.zone).year == 2027
