@@ -17,7 +17,7 @@ import orjson
 from sqlalchemy import delete, select, update
 
 from connectors.contract import Capabilities, VendorField
-from connectors.errors import SyncError
+from connectors.errors import MissingPermission, Refused, ShapeChanged
 from mappings.places import Place, is_there
 from syncd import logs
 from syncd.clock import from_iso, iso
@@ -162,8 +162,10 @@ def look(
 ) -> bool:
     """Ask the vendor for its fields when that is due and note what follows; whether the world must be read again.
 
-    at_once  ask however fresh the last answer is. Raises SyncError when the vendor cannot be asked
+    at_once  ask however fresh the last answer is; then a refused description is raised, too
     pin_by   accept the fields as they are now, in this person's name
+
+    Raises SyncError when the vendor cannot be reached or takes no sign-in.
     """
     describe = Capabilities.of(connector).describe
     if describe is None:
@@ -179,7 +181,8 @@ def look(
         return False
     try:
         found = describe(resource)
-    except SyncError as error:
+    except (MissingPermission, Refused, ShapeChanged) as error:
+        # It is the description that cannot be had. Whatever else fails (a sign-in, the line) is the turn's own trouble.
         if at_once:
             raise
         if every:
