@@ -66,7 +66,7 @@ def places(plan: FilePlan) -> tuple[Place, ...]:
             line.head.where,
             line.head.direction,
             any(isinstance(step, Pick) for step in path),
-            isinstance(line, SlotsLine) and path != line.head.unless,
+            isinstance(line, SlotsLine) and any(path in _slot_paths(slot) for slot in line.slots),
         )
         for record in plan.records
         for line in record.lines
