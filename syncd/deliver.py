@@ -629,7 +629,7 @@ def load_owed(
         canonical = row["canonical_id"]
         record = by_id.get(canonical)
         lens = world.lens(connection, row["kind"], resource)
-        if record is None or record["status"] in ("merged", "review") or lens is None:
+        if record is None or record["status"] == "merged" or lens is None:
             owed.append(
                 Owed(
                     row, record, None, False, None, None, None, References(), frozenset(), Decision("deny", frozenset())

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, text, update
 
 from mappings.compile import RecordMapping, Unreadable
 from syncd import totals
@@ -1168,7 +1168,8 @@ class Page:
         resolved: Mapping[tuple[str, str], str],
         deleted_at: str | None,
     ) -> None:
-        if status in ("review", "merged"):
+        # One that may be the same as another is made nowhere meanwhile, but those who surely are one stay equal.
+        if status == "merged":
             return
         cascade = deleted_at is not None and self.world.settings.firm.deletions == "cascade"
         for target in self.world.targets(kind):
@@ -1277,12 +1278,14 @@ def owe_all(sql: Connection, world: World, connection: str, resource: str, now: 
         )
         conditions: list[ColumnElement[bool]] = [met]
         if member.creates:
-            conditions.append(records.c.id.not_in(here))
+            conditions.append(and_(records.c.status == "live", records.c.id.not_in(here)))
         if any(name in member.lines for name in world.rollup_fields.get(member.kind, ())):
             conditions.append(records.c.id.in_(here))  # what is computed may differ though nobody else holds it
         condition = or_(*conditions)
         rows = sql.execute(
-            select(records.c.id).where(records.c.kind == member.kind, records.c.status == "live", condition)
+            select(records.c.id).where(
+                records.c.kind == member.kind, records.c.status.in_(("live", "review")), condition
+            )
         ).scalars()
         owe(sql, ((connection, resource, canonical, member.kind) for canonical in list(rows)), now)
 

@@ -424,3 +424,22 @@ def test_a_check_begins_with_resources_that_the_mapping_has_learned_since(office
     office.settle()
     assert office.golden("matter")["number"] == "00012-Doe"
     assert len(office.turns()) == 5
+
+
+def test_those_who_surely_are_one_stay_equal_while_somebody_looks_whether_they_are_another_too(office: Office) -> None:
+    """Found by the state machine: an edit stayed where it was made, for as long as a doubtful match was open."""
+    office.vendor("a")
+    office.vendor("b")
+    office.only("people")
+    office.new("a", person(), id="1")
+    office.settle()
+    office.new("a", person(), id="2")
+    office.new("b", person(), id="two")
+    office.settle()
+    assert office.link("a", "2")["canonical_id"] == office.link("b", "two")["canonical_id"]
+    assert len(stewards.open_reviews(office.app)) == 1, "two in one system may be one person"
+    office.edit("b", "two", {"title": "Counsel"})
+    office.settle()
+    assert office.held("a")["2"]["title"] == "Counsel"
+    assert office.held("a")["1"].get("title") != "Counsel"
+    assert len(office.held("a")) == len(office.held("b")) == 2, "and nobody is made meanwhile"
