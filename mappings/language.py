@@ -273,7 +273,7 @@ def _source(entries: Entries, fields: Entries, lines: Lines) -> str:
 
     record = {name: plain(value) for name, (_, value) in entries.items() if name != "fields" and name not in _SILENT}
     record["fields"] = {name: plain(value, _SILENT) for name, (_, value) in fields.items()}
-    record["pins"] = [(custom.field, custom.id) for custom in lines.customs]
+    record["pins"] = [(custom.field, custom.id, custom.is_known) for custom in lines.customs]
     record["stopped"] = [drift.field for drift in lines.drift if drift.stops]
     record["transforms"] = [
         (line.transform.name, line.transform.seal)

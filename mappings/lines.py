@@ -395,12 +395,17 @@ class Lines:
             )
             return None
         pin: str | int = int(agreed) if str(agreed).isdecimal() else str(agreed)
-        self.customs.append(Custom(head.field.name, name, str(pin), head.where))
+        self.customs.append(Custom(head.field.name, name, str(pin), now is not None, head.where))
         if now is not None and self._drifted(head, name, str(pin), now):
             return None
         stray = Stray(place["name"], name, place["id"], pin)
         guarded = replace(head, unless=(*head.unless, (*place["list"], stray)))
-        return self._value_at(guarded, (*place["list"], Pick(place["id"], pin), *place["value"]), name_node, spec)
+        return self._value_at(
+            guarded,
+            (*place["list"], Pick(place["id"], pin, absent_is_empty=now is not None), *place["value"]),
+            name_node,
+            spec,
+        )
 
     def _drifted(self, head: Head, name: str, pin: str, now: Mapping[str, str | int]) -> bool:
         """Note how the account differs from the pin; True when the line must stop."""

@@ -38,10 +38,14 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """The first entry of a vendor's list in which `path` holds `value`: [custom_field.id=4711]."""
+    """The first entry of a vendor's list in which `path` holds `value`: [custom_field.id=4711].
+
+    absent_is_empty  False: where there is no such entry nothing is stated, for the thing itself may be gone
+    """
 
     path: tuple[str, ...]
     value: str | int
+    absent_is_empty: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +271,15 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A custom field that a line maps: its name for people and the id that it is pinned to."""
+    """A custom field that a line maps: its name for people and the id that it is pinned to.
+
+    is_known  the account was seen to have it, so a record without a value of it has an empty one
+    """
 
     field: str
     name: str
     id: str
+    is_known: bool
     where: str
 
 

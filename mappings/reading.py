@@ -252,6 +252,9 @@ def _read(text: _Text, path: Path, variable: str) -> None:
             then = f"at({variable}, {step.n})"
         elif isinstance(step, Pick):
             then = f"picked({variable}, {step.path!r}, {step.value!r})"
+            if not step.absent_is_empty:
+                text.add(f"if {variable} is None: {variable} = M")
+                then += f"\n    if {variable} is None: {variable} = M"
         elif isinstance(step, Stray):
             then = f"strayed({variable}, {step.name_path!r}, {step.name!r}, {step.id_path!r}, {step.id!r})"
         else:

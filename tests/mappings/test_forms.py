@@ -38,9 +38,19 @@ def test_a_custom_field_is_found_by_its_id_whatever_its_position() -> None:
     assert mapping.put({"client_number": "C-18"}, body) == {
         "values": [entry(1, "Shoe size", "44"), entry(4711, "Client number", "C-18")]
     }
-    assert mapping.get({"values": []}) == {"client_number": None}
+    assert mapping.get({"values": []}) == {}, "the field itself may be gone, which is never read as empty"
+    assert mapping.get({"values": None}) == {}
+    assert mapping.get({"values": [entry(4711, "Client number", None)]}) == {"client_number": None}
     assert mapping.put({"client_number": "C-1"}, None) == {"values": [{"field": {"id": 4711}, "value": "C-1"}]}
     assert mapping.customs[0].name == "Client number"
+
+
+def test_where_the_account_is_seen_to_have_the_field_no_entry_means_empty() -> None:
+    unseen = of("person", CLIENT_NUMBER, head=CUSTOM)
+    mapping = of("person", CLIENT_NUMBER, head=CUSTOM, seen={"things": {"Client number": 4711}})
+    assert mapping.get({"values": []}) == {"client_number": None}
+    assert mapping.get({}) == {}
+    assert mapping.fingerprint != unseen.fingerprint
 
 
 def test_a_renamed_custom_field_goes_on_by_its_id() -> None:

@@ -2,7 +2,7 @@
 
 The fast test lets Hypothesis look for a case that breaks a law and make it small. The slow one takes many cases: it
 draws a few hundred records and a few hundred sets of values per mapping and holds pairs of them against the laws.
-SYNCD_LAW_EXAMPLES sets how many per mapping.
+SYNCD_LAW_EXAMPLES sets how many per mapping: 20,000 take six minutes for all of them, twelve on a busy machine.
 """
 
 from __future__ import annotations
