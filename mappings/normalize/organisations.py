@@ -151,11 +151,18 @@ PARSER = "organisations 1"
 
 @lru_cache(maxsize=8192)
 def read(raw: str) -> Normalized:
-    """Content words, then numbers, then the legal form's class, or why there is none: "alder 2 llc"."""
+    """Content words, then numbers, then the legal form's class, or why there is none: "alder 2 llc".
+
+    Unsure without a legal form, and most where the result would be read as something else.
+    """
     found = name_of(raw)
-    words = [*found.core, *found.numbers]
-    if not words:
+    if not (found.core or found.numbers):
         return refused(raw, PARSER, "it has no word or number" if raw.strip() else "it is blank")
-    if found.form is not None:
-        words.append(found.form)
-    return Normalized(raw, " ".join(words), PARSER, 0.95 if found.form is not None else 0.8)
+    canonical = _spelled(found)
+    if _spelled(name_of(canonical)) != canonical:
+        return Normalized(raw, canonical, PARSER, 0.2)
+    return Normalized(raw, canonical, PARSER, 0.95 if found.form is not None else 0.8)
+
+
+def _spelled(found: OrganisationName) -> str:
+    return " ".join([*found.core, *found.numbers, *([found.form] if found.form is not None else [])])
