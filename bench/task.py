@@ -25,7 +25,7 @@ from connectors import registry
 from connectors.contract import Resource
 from connectors.memory import MemoryVendor
 from connectors.salesforce.sandbox import SalesforceSandbox
-from syncd import connections
+from syncd import application, connections
 from syncd.app import App, open_app
 from syncd.config import Firm, Settings
 from syncd.connecting import open_connection
@@ -95,6 +95,7 @@ def sync(
 ) -> dict[str, Any]:
     """One pull of the contacts. from_the_start: forget the cursor first, so that everything is read again."""
     app = opened(database_url, home)
+    application.shipped().warm(app.settings)  # as every worker does once, at its start
     world = app.world()
     with app.engine.begin() as sql:
         if from_the_start:

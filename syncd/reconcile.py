@@ -1268,15 +1268,8 @@ def owe_all(sql: Connection, world: World, connection: str, resource: str, now: 
         if not world.members[connection].spec.resource(resource).writable:
             continue
         here = select(links.c.canonical_id).where(links.c.connection == connection, links.c.resource == resource)
-        met = (
-            select(links.c.canonical_id)
-            .where(links.c.canonical_id == records.c.id)
-            .group_by(links.c.canonical_id)
-            .having(func.count() > 1)
-            .correlate(records)
-            .exists()
-        )
-        conditions: list[ColumnElement[bool]] = [met]
+        met = select(links.c.canonical_id).group_by(links.c.canonical_id).having(func.count() > 1)
+        conditions: list[ColumnElement[bool]] = [records.c.id.in_(met)]
         if member.creates:
             conditions.append(and_(records.c.status == "live", records.c.id.not_in(here)))
         if any(name in member.lines for name in world.rollup_fields.get(member.kind, ())):
