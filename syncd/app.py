@@ -255,7 +255,9 @@ class App:
         if key not in _COMPILED:
             off = {each.resource: json.loads(each.off) for each in described}
             pins = agreed(self, name) if override is not None else {}
-            plan = load_plan(connector, override=override, transforms=transforms, pins=pins)
+            # The account had these fields, so a record without one of them shows it empty. Whether it still has them is
+            # not asked here: lines whose field is gone are among `off`, and still tell their places.
+            plan = load_plan(connector, override=override, transforms=transforms, pins=pins, seen=pins)
             _COMPILED[key] = compiled(narrowed(plan, off), region), places(plan)
         return _COMPILED[key]
 

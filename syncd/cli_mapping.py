@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncd.config import FIRM_FILE
 from syncd.terminal import (
     NEEDS_PERSON,
     NOT_FOUND,
@@ -27,7 +29,11 @@ from syncd.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mappings.cases import Outcome
+    from mappings.checking import CheckedFile
+    from mappings.transforms import Transform
     from syncd.config import Settings
 
 mapping = typer.Typer(
@@ -76,17 +82,26 @@ def mapping_check(
 ) -> None:
     """Read mapping files and tell every mistake with file, line and the nearest right word. Touches nothing else.
 
+    A connection's own file is also held against what its account can hold and what may enter its zone.
+
     Example: `syncd mapping check ~/.syncd/mappings/crm.yaml`. Exit code 0: all right; 1: a file has mistakes;
     3: there is no such file.
     """
     from mappings import checking
+    from mappings.transforms import SHIPPED
     from syncd import wording
 
-    files = [file] if file is not None else _own_files(settings_of(home).home)
+    # A file that lies in a home is checked as that home would use it.
+    folder = settings_of(home).home if file is None else file.absolute().parent.parent
+    files = [file] if file is not None else _own_files(folder)
     found = [] if file is not None else list(checking.check_shipped())
+    known: Mapping[str, Transform] = SHIPPED
+    if (own := folder / "transforms.py").is_file():
+        told, known = checking.check_transforms(own)
+        found.append(told)
     for path in files:
         try:
-            found.append(checking.check_file(path))
+            found.append(_checked(path, folder, known))
         except (OSError, UnicodeDecodeError) as error:
             fail(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not a text'}).", NOT_FOUND)
     if as_json:
@@ -94,6 +109,19 @@ def mapping_check(
     else:
         show(wording.checked_files(found))
     raise typer.Exit(NEEDS_PERSON if any(each.errors for each in found) else OK)
+
+
+def _checked(path: Path, folder: Path, transforms: Mapping[str, Transform]) -> CheckedFile:
+    """The file by itself; and when it is a connection's own, against what that account is known to hold."""
+    from mappings import checking
+    from syncd import inspecting
+    from syncd.schemas import agreed
+
+    if path.absolute().parent != folder / "mappings" or not (folder / FIRM_FILE).is_file():
+        return checking.check_file(path, transforms)
+    with opened(folder) as app:
+        told = checking.check_file(path, transforms, agreed(app, path.stem))
+        return told if told.errors else replace(told, errors=inspecting.mistakes(app, path.stem, path.name))
 
 
 def _own_files(folder: Path) -> list[Path]:

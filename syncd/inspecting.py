@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 import yaml
@@ -20,7 +20,10 @@ from sqlalchemy import select
 from connectors.contract import Capabilities, FieldType, VendorField
 from connectors.errors import SyncError
 from mappings.canonical import KINDS
+from mappings.flows import forbidden
+from mappings.losses import undeclared
 from mappings.places import Place, is_there, value_in
+from mappings.plan import Fact
 from syncd import connections, schemas
 from syncd.connecting import open_connection
 from syncd.masking import masked
@@ -44,6 +47,10 @@ TAKES: Mapping[FieldType, frozenset[str]] = {
     "bool": frozenset({"bool"}),
 }
 """Which types of canonical fields a plain line can join with a vendor's type."""
+FACTS: Mapping[FieldType, Literal["text", "date", "instant", "decimal", "bool", "choice"]] = {
+    "text": "text", "choice": "choice", "number": "decimal", "date": "date", "instant": "instant", "bool": "bool",
+}  # fmt: skip
+"""A vendor's type in the words of the mapping language; the others hold no single value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,33 @@ def _seen_type(values: Sequence[Any]) -> FieldType:
 # --- proposals -----------------------------------------------------------------------------------------------------
 
 
+def mistakes(app: App, name: str, file: str) -> tuple[str, ...]:
+    """What is wrong with the lines of a connection's own file in its very account, one "file:line: …" text each: what
+    they lose without saying so, and what may not enter the connection's zone. () where nothing is connected."""
+    world = app.world()
+    if (member := world.members.get(name)) is None:
+        return ()
+    known = {
+        resource: schemas.known(row)
+        for resource in dict.fromkeys(each.resource for each in member.mapping.mappings)
+        if (row := schemas.stored(app, name, resource)) is not None
+    }
+    facts = {
+        resource: {path: fact for path, each in fields.items() if (fact := _fact(each)) is not None}
+        for resource, fields in known.items()
+    }
+    found = (
+        *undeclared(member.mapping, facts),
+        *forbidden(member.mapping, member.zone, world.matrix.get(member.zone, ())),
+    )
+    return tuple(each for each in found if each.startswith(f"{file}:"))
+
+
+def _fact(field: VendorField) -> Fact | None:
+    kind = FACTS.get(field.type)
+    return Fact(kind, length=field.length if kind == "text" else None) if kind is not None else None
+
+
 def _proposal(member: Member, resources: Sequence[Mapping[str, Any]]) -> str:
     """Records and lines in the form of a firm's own file; "" when nothing is left to map."""
     blocks = [block for each in resources for block in _blocks(member, each)]
@@ -261,6 +295,9 @@ def line_for(field: Mapping[str, Any], target: Field) -> str | None:
         if set(table) != set(target.values):
             return None
         words["values"] = table
+    if target.type == "text" and field["type"] == "choice" and field["values"] and field["writable"]:
+        # The vendor takes its own words only, and a new one of them says nothing here until somebody has looked.
+        words |= {"values": {value: value for value in field["values"]}, "else": "nothing"}
     if not field["writable"]:
         words["direction"] = "in"
     return words["path"] if len(words) == 1 and words["path"].isidentifier() else _flow(words)

@@ -292,14 +292,15 @@ def stored(app: App, connection: str, resource: str) -> RowMapping | None:
 
 
 def agreed(app: App, connection: str) -> dict[str, dict[str, str]]:
-    """resource -> name of a custom field as pinned -> its id. A name that two fields share stands for neither."""
+    """resource -> name of a custom field as pinned -> its id. A name that two fields share stands for neither: there
+    the id is part of it."""
     with reading(app.engine) as sql:
         rows = sql.execute(select(schemas.c.resource, schemas.c.pinned).where(schemas.c.connection == connection)).all()
     found: dict[str, dict[str, str]] = {}
     for row in rows:
         named = [(each.label, each.id) for each in _fields(row.pinned).values() if each.custom and each.id]
         labels = [label for label, _ in named]
-        found[row.resource] = {label: id_ for label, id_ in named if labels.count(label) == 1}
+        found[row.resource] = {label if labels.count(label) == 1 else f"{label} [{id_}]": id_ for label, id_ in named}
     return found
 
 

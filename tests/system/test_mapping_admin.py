@@ -40,7 +40,7 @@ records:
     kind: person
     fields:
       client_number: {path: Client_Number__c, cut: 20}
-      suffix: Suffix__c
+      suffix: {path: Suffix__c, values: {Jr.: Jr., Sr.: Sr., II: II, III: III}, else: nothing}
       birth_date: Date_of_Birth__c
 """
 ALL_THREE = {"client_number": "C-17", "suffix": "Jr.", "birth_date": "1980-02-29"}
