@@ -470,7 +470,7 @@ def previewed(found: Mapping[str, Any], width: int) -> Iterator[Part]:
     """The vendor's record, its meaning, the golden value, and what each other system would be sent."""
     name = found["connection"]
     read = "as it is there now" if found["read_now"] else "as last read"
-    yield f"[bold]{name}/{found['resource']}/{escape(found['id'])}[/bold]  a {found['kind']}, {read}"
+    yield f"[bold]{name}/{found['resource']}/{escape(found['id'])}[/bold]  {_a(found['kind'])}, {read}"
     if found["aside"]:
         yield f"{BAD} It would be put aside: {escape(found['aside'])}"
         return
@@ -496,10 +496,15 @@ def previewed(found: Mapping[str, Any], width: int) -> Iterator[Part]:
         made.add_row("", field_name, "", "", *(escape(_to(each, field_name)) for each in beside))
     yield made
     if found["review"]:
-        yield f"{NOTE} It may be the same as another record: nothing is copied before somebody has looked."
+        yield f"{NOTE} It may be the same as another record: it is made nowhere else before somebody has looked."
     for each in found["systems"]:
         yield from _to_system(each, with_changes=each not in beside)
     yield "Nothing was written."
+
+
+def _a(kind: str) -> str:
+    words = kind.replace("_", " ")
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _to_system(each: Mapping[str, Any], *, with_changes: bool) -> Iterator[Part]:

@@ -301,6 +301,35 @@ def test_check_names_file_line_and_the_nearest_word(firm: Firm) -> None:
     assert (right.code, "1 file, 0 mistakes." in right.text) == (0, True)
 
 
+def test_check_holds_a_firms_lines_against_its_account_and_its_zone(firm: Firm) -> None:
+    run = firm.service.run
+    head = LINES[: LINES.index("      client_number")]
+    path = firm.write("crm.yaml", f"{head}      client_number: Client_Number__c\n      tax_number: Suffix__c\n")
+    for line in (("mapping", "check"), ("mapping", "check", str(path))):
+        said = run(*line)
+        assert said.code == 1
+        assert (
+            "crm.yaml:6: client_number: undeclared loss: the vendor's Client_Number__c takes 20 characters" in said.text
+        )
+        assert "crm.yaml:7: tax_number: undeclared loss: the vendor's Suffix__c takes words of its own" in said.text
+        assert "crm.yaml:7: person.tax_number is identity_document, which may not enter the zone" in said.text
+    path.write_text(LINES)
+    assert run("mapping", "check").code == 0
+
+
+def test_check_tries_the_firms_transforms(firm: Firm) -> None:
+    run = firm.service.run
+    own = firm.service.home / "transforms.py"
+    own.write_text("TRANSFORMS = [\n")
+    said = run("mapping", "check")
+    assert said.code == 1
+    assert "transforms.py" in said.text
+    path = firm.write("crm.yaml", LINES.replace("Date_of_Birth__c", "{path: Date_of_Birth__c, transform: us_dat}"))
+    told = run("mapping", "check", str(path))
+    assert told.code == 1
+    assert "did you mean 'us_date'?" in told.text
+
+
 def test_cases_of_the_firm_run_against_the_firms_lines(firm: Firm) -> None:
     run = firm.service.run
     firm.write("crm.yaml", LINES)
