@@ -118,7 +118,7 @@ def test_three_custom_fields_are_mapped_both_ways_with_the_commands_alone(firm: 
     assert shown.code == 0
     for name in ("Client_Number__c", "Suffix__c", "Date_of_Birth__c"):
         assert name in shown.out
-    assert "one of: Jr., Sr., II, III" in shown.text
+    assert "one of:" in shown.text and all(value in shown.text for value in ("Jr.", "Sr.", "II", "III"))
     assert "ana@example.com" not in shown.out and "Roe" not in shown.out, "shapes, never values"
 
     # What it proposes is pasted; the third field takes the place of a shipped line, which only a person can say.

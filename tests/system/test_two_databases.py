@@ -37,7 +37,7 @@ def test_both_databases_come_to_the_same_golden_records(tmp_path: Path, postgres
     different = {who: (on_sqlite[who], on_postgres[who]) for who in on_sqlite if on_sqlite[who] != on_postgres[who]}
     assert different == {}
     kinds = {who.partition(" ")[0] for who in on_sqlite}
-    assert kinds == {"person", "organisation", "matter", "opportunity"}
+    assert kinds == {"person", "organisation", "matter", "opportunity", "staff_member"}
     assert len(on_sqlite) >= SIZE
 
 
