@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mappings.normalize import Normalizer, dates
 from mappings.plan import (
-    ConstantLine,
     Custom,
     Direction,
     Drift,
@@ -24,6 +23,7 @@ from mappings.plan import (
     SlotsLine,
     Strength,
     ValueLine,
+    paths_of,
 )
 from mappings.reading import Unreadable, condition_of, reader_of, value_at
 from mappings.writing import Writers
@@ -179,13 +179,7 @@ def _is_pair(primary: LinePlan, whole: LinePlan) -> bool:
 
 def paths(line: LinePlan) -> tuple[Path, ...]:
     """Every vendor place that a line reads or writes, conditions and currencies included."""
-    own: tuple[Path, ...]
-    if isinstance(line, SlotsLine):
-        own = tuple(path for slot in line.slots for path in ((slot.path,) if slot.path else slot.parts.values()))
-    elif isinstance(line, PrimaryLine | ConstantLine):
-        own = ()
-    else:
-        own = (line.path,)
+    own = paths_of(line)
     if isinstance(line, ValueLine) and isinstance(line.currency, tuple):
         own = (*own, line.currency)
     return own + line.head.unless + tuple(condition.path for condition in line.head.when)
